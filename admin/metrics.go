@@ -26,6 +26,8 @@ type Sources struct {
 	Store     func(context.Context) (modules int, bytes int64, err error)
 	Signals   func() signal.Totals // nil: access logs are not received
 	Unsaved   func() bool          // something that must outlive a restart can't be written
+	// Certificates returns when those of the listeners expire, by file.
+	Certificates func() map[string]time.Time
 	// TurnedAway returns the clients that were denied a stream recently, for
 	// the status. It may be nil.
 	TurnedAway func() []xds.TurnedAway
@@ -186,6 +188,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.opts.Sources.Store != nil {
 		c.store(e)
+	}
+	if c.opts.Sources.Certificates != nil {
+		for file, end := range c.opts.Sources.Certificates() {
+			e.gauge("wasmxds_certificate_expiry_timestamp_seconds", "Time at which a certificate of xds-server expires.", float64(end.Unix()), "file", file)
+		}
 	}
 	if c.opts.Sources.Unsaved != nil {
 		e.gauge("wasmxds_state_unsaved", "1 while something that must outlive a restart can't be written to the data directory, etcd or Kubernetes.", bit(c.opts.Sources.Unsaved()))

@@ -40,9 +40,10 @@ func measured() *Server {
 			Signals: func() signal.Totals {
 				return signal.Totals{Streams: 1, Alarms: 2, Samples: 3, Unwatched: 4, Dropped: 5, Foreign: 6}
 			},
-			Spread:  func() (map[string]int, float64) { return map[string]int{"a": 4, "b": 7}, 5.5 },
-			Store:   func(context.Context) (int, int64, error) { return 2, 1234, nil },
-			Unsaved: func() bool { return true },
+			Spread:       func() (map[string]int, float64) { return map[string]int{"a": 4, "b": 7}, 5.5 },
+			Store:        func(context.Context) (int, int64, error) { return 2, 1234, nil },
+			Certificates: func() map[string]time.Time { return map[string]time.Time{"server.crt": noon.Add(24 * time.Hour)} },
+			Unsaved:      func() bool { return true },
 		},
 	})
 	s.Loaded(someLoaded())

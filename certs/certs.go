@@ -46,6 +46,7 @@ type Store struct {
 // Status is the status of a Store.
 type Status struct {
 	NotAfter time.Time // expiry of the certificate in use
+	Soon     time.Time // when a renewal is overdue, see [Soon]
 	Loaded   time.Time // when it was read
 	Err      error     // why the current files are not in use; nil: they are
 }
@@ -68,9 +69,16 @@ func Load(files Files, log *slog.Logger) (*Store, error) {
 	return s, nil
 }
 
+// Soon returns when to warn that a certificate expires: 14 days before, or in
+// the last sixth of its lifetime if that is shorter. By then, whatever renews
+// certificates should have done so: most do after half or two thirds of it.
+func Soon(c *x509.Certificate) time.Time {
+	return c.NotAfter.Add(-min(14*24*time.Hour, c.NotAfter.Sub(c.NotBefore)/6))
+}
+
 func (s *Store) use(m *material) {
 	s.now.Store(m)
-	s.last.Store(&Status{NotAfter: m.cert.Leaf.NotAfter, Loaded: time.Now()})
+	s.last.Store(&Status{NotAfter: m.cert.Leaf.NotAfter, Soon: Soon(m.cert.Leaf), Loaded: time.Now()})
 	s.log.Info("certificate loaded", "file", s.files.Cert, "serial", fmt.Sprintf("%x", m.cert.Leaf.SerialNumber), "until", m.cert.Leaf.NotAfter)
 }
 

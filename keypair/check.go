@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"time"
 
+	"wasmxds/certs"
 	"wasmxds/resource"
 )
 
@@ -24,9 +25,6 @@ func (m material) equal(o material) bool {
 
 // materialOf returns the part of a pair that Envoys are sent.
 func materialOf(p resource.Pair) material { return material{p.Chain, p.Key, p.ClientCA} }
-
-// soon is how long before its expiry a certificate causes a warning.
-const soon = 14 * 24 * time.Hour
 
 // check returns what Envoys may be sent, if they will accept it: a certificate
 // that matches the key and is valid now. It keeps only the relevant PEM blocks
@@ -125,7 +123,7 @@ func warning(chain []byte, now time.Time) string {
 	case err != nil:
 	case now.After(leaf.NotAfter):
 		return "its certificate has expired, on " + day(leaf.NotAfter)
-	case now.Add(soon).After(leaf.NotAfter):
+	case now.After(certs.Soon(leaf)):
 		return "its certificate expires on " + day(leaf.NotAfter)
 	}
 	return ""

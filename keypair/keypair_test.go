@@ -227,12 +227,24 @@ func TestRefused(t *testing.T) {
 
 // TestExpires checks that there is a warning before a certificate expires.
 func TestExpires(t *testing.T) {
-	w := newWorld(t, keypair.Options{})
-	a := issue(t, "a", ec(t, elliptic.P384()), false, time.Now().Add(-time.Hour), time.Now().Add(72*time.Hour))
-	w.write("web.crt", a.cert)
-	w.write("web.key", a.key)
-	if p := w.pair(); p.Trouble != "" || !strings.Contains(p.Warning, "expires on") {
-		t.Errorf("%q %q", p.Trouble, p.Warning)
+	for name, of := range map[string]struct {
+		age, left time.Duration
+		warns     bool
+	}{
+		"of three months, in time": {75 * 24 * time.Hour, 15 * 24 * time.Hour, false},
+		"of three months":          {77 * 24 * time.Hour, 13 * 24 * time.Hour, true},
+		"of a day, new":            {time.Hour, 23 * time.Hour, false},
+		"of a day":                 {21 * time.Hour, 3 * time.Hour, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, keypair.Options{})
+			a := issue(t, "a", ec(t, elliptic.P384()), false, time.Now().Add(-of.age), time.Now().Add(of.left))
+			w.write("web.crt", a.cert)
+			w.write("web.key", a.key)
+			if p := w.pair(); p.Trouble != "" || strings.Contains(p.Warning, "expires on") != of.warns {
+				t.Errorf("%q %q", p.Trouble, p.Warning)
+			}
+		})
 	}
 }
 

@@ -121,7 +121,8 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	o.Admin.Modules, o.Admin.Release = store, o.Source.Release
 	o.Admin.Rollouts = mover{p.rollouts, p.judge}
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, TurnedAway: p.XDS.TurnedAway, Downloads: p.Modules.Stats, Store: store.Size,
-		Unsaved: func() bool { return o.XDS.State.Failing().Err != nil || o.XDS.Own.Failing().Err != nil }}
+		Certificates: o.Admin.Sources.Certificates,
+		Unsaved:      func() bool { return o.XDS.State.Failing().Err != nil || o.XDS.Own.Failing().Err != nil }}
 	if r := o.Replicas; r != nil {
 		r.Peers.Moves(peer{driver.Here{Driver: p.rollouts}, p.judge})
 		p.meet(r.Peers)

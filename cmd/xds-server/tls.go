@@ -253,6 +253,15 @@ func (g *guard) run(ctx context.Context, changed chan<- []definition.Problem) {
 	}
 }
 
+// expiries are when the certificates of the listeners end, by file.
+func (g *guard) expiries() map[string]time.Time {
+	all := make(map[string]time.Time, len(g.files))
+	for _, f := range g.files {
+		all[f.name] = f.store.Status().NotAfter
+	}
+	return all
+}
+
 // reload looks at the files now. Those that are wrong change nothing.
 func (g *guard) reload() {
 	for _, f := range g.files {
@@ -272,6 +281,9 @@ func (g *guard) problems(now time.Time) []definition.Problem {
 		case now.After(st.NotAfter):
 			all = append(all, definition.Problem{File: f.name, Message: "the certificate ended at " + st.NotAfter.Format(time.RFC3339),
 				Hint: "nobody can connect until there is a new one; streams that are open go on"})
+		case now.After(st.Soon):
+			all = append(all, definition.Problem{File: f.name, Warning: true, Message: "the certificate ends at " + st.NotAfter.Format(time.RFC3339),
+				Hint: "nobody can connect after that; renew it: new files are noticed without a restart"})
 		}
 	}
 	if g.others != nil {

@@ -78,6 +78,7 @@ func (f *serveFlags) wire(ctx context.Context, p parts) (*server, error) {
 		},
 		Admin: admin.Options{
 			Version: buildVersion(), Start: f.start(p.definitions, p.listeners), Pprof: f.pprof, Profiles: p.profiles, Operators: p.guard.operators, Log: p.log,
+			Sources: admin.Sources{Certificates: p.guard.expiries}, // pipeline adds the others
 		},
 		Pairs:    p.pairs,
 		Replicas: p.replicas, Tracer: p.tracer, Guards: s.problems, Log: p.log,
