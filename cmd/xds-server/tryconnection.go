@@ -51,15 +51,15 @@ func asNetwork(f *definition.Filter) *definition.Filter {
 	return &network
 }
 
-// onlyConnections says whether a module can be nothing but a network filter. If it can't be
-// read, that is told when it is fetched.
-func (w *workshop) onlyConnections(path string) bool {
+// onlyConnections says whether a module can be nothing but a network filter, and which module
+// that is. If it can't be read, that is told when it is fetched.
+func (w *workshop) onlyConnections(path string) (sha256 string, only bool) {
 	info, err := w.put(path)
 	if err != nil {
-		return false
+		return "", false
 	}
 	wants, err := w.store.Wants(info.SHA256)
-	return err == nil && wants.Connections() && !wants.Requests()
+	return info.SHA256, err == nil && wants.Connections() && !wants.Requests()
 }
 
 // hint says what may be wrong where the first callback of a request has crashed. Modules of some SDKs have callbacks for

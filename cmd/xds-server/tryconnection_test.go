@@ -1,40 +1,84 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"wasmxds/definition"
 	"wasmxds/e2e/wasmtest"
-	"wasmxds/module"
 	"wasmxds/try"
 )
 
-// TestOnlyConnections: a module that has callbacks for nothing else is a network filter.
+// TestOnlyConnections: a module that has callbacks for nothing else is a network filter, also if
+// its file is replaced all the time: what is looked at is what is tried.
 func TestOnlyConnections(t *testing.T) {
 	dir := t.TempDir()
-	store, err := module.Open(t.TempDir())
-	if err != nil {
+	path := filepath.Join(dir, "filter.wasm")
+	put := func(i int) error {
+		m := wasmtest.Filter{Network: i%2 == 0, Header: "x-a", Value: strconv.Itoa(i)}
+		next := filepath.Join(dir, "next")
+		return errors.Join(os.WriteFile(next, m.Module(), 0o600),
+			os.Chtimes(next, time.Time{}, time.Now().Add(-time.Hour)), // so that nobody waits for it to be complete
+			os.Rename(next, path))
+	}
+	if err := put(0); err != nil {
 		t.Fatal(err)
 	}
-	w := &workshop{store: store}
-	for name, c := range map[string]struct {
-		content []byte
-		want    bool
-	}{
-		"network.wasm": {wasmtest.Filter{Network: true, Value: "a"}.Module(), true},
-		"http.wasm":    {wasmtest.Filter{Header: "x-a", Value: "a"}.Module(), false},
-		"none.wasm":    {[]byte("text"), false},
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, c.content, 0o600); err != nil {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	stop, ended := make(chan struct{}), make(chan error)
+	go func() {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			case <-again.C:
+			}
+			if err := put(i); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	seen := map[bool]int{}
+	for range 40 {
+		f := tryFlags{timeout: time.Minute}
+		w, err := f.workshop(t.Context(), []string{path})
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := w.onlyConnections(path); got != c.want {
-			t.Errorf("%s: got %v", name, got)
+		s, err := w.subject(t.Context(), &f, []string{path})
+		if err != nil && strings.Contains(err.Error(), "again and again") { // on a slow machine
+			w.close()
+			continue
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants, err := w.store.Wants(s.Module.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if network := !wants.Requests(); s.Filter.Place.Network != network {
+			t.Errorf("tried as a network filter: %v, but the module is one: %v", s.Filter.Place.Network, network)
+		}
+		seen[s.Filter.Place.Network]++
+		w.close()
+	}
+	if len(seen) != 2 {
+		t.Errorf("only one of the two modules was seen: %v", seen)
 	}
 }
 

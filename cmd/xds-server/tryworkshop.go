@@ -124,12 +124,37 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 	if err != nil {
 		return nil, err
 	}
-	var given []*definition.File
 	if len(modules) == 1 {
-		file, err := f.definitionOf(modules[0], f.request.sent != nil || w.onlyConnections(modules[0]))
+		return w.bare(ctx, f, modules[0], names, paths)
+	}
+	return w.defined(ctx, f, nil, names, paths)
+}
+
+// bare finds a module that has no definition. What it is for is known from its callbacks, so its
+// file is read before it is fetched: if the file was replaced in between, this begins again.
+func (w *workshop) bare(ctx context.Context, f *tryFlags, path string, names, paths []string) (*subject, error) {
+	for range 10 {
+		looked, network := w.onlyConnections(path)
+		file, err := f.definitionOf(path, f.request.sent != nil || network)
 		if err != nil {
 			return nil, err
 		}
+		s, err := w.defined(ctx, f, file, names, paths)
+		if err != nil {
+			if now, _ := w.onlyConnections(path); now == looked {
+				return nil, err
+			}
+		} else if s.Module.SHA256 == looked {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%s is replaced by another module again and again", path)
+}
+
+// defined finds a filter of definitions. If file is set, it is the one in it.
+func (w *workshop) defined(ctx context.Context, f *tryFlags, file *definition.File, names, paths []string) (*subject, error) {
+	var given []*definition.File
+	if file != nil {
 		given = append(given, file)
 	}
 	set, problems := readWith(given, names, paths)
