@@ -80,7 +80,7 @@ func (d *Doc) expectedResponse(at string, r *expectedResponse) *ExpectedMessage 
 	}
 	made := d.expectedMessage(at, r.Headers, r.Body, r.Trailers)
 	if r.Status != nil {
-		made.Status = &ExpectedText{Text: strconv.Itoa(d.status(at+".status", r.Status, 0)), At: d.expected(at + ".status")}
+		made.Status = &ExpectedText{Text: strconv.Itoa(d.status(at+".status", r.Status)), At: d.expected(at + ".status")}
 	}
 	return made
 }

@@ -44,7 +44,7 @@ type testRequest struct {
 }
 
 type testResponse struct {
-	Status   *int           `json:"status,omitempty" jsonschema:"minimum=100,maximum=599" jsonschema_description:"Default: 200."`
+	Status   *int           `json:"status,omitempty" jsonschema:"minimum=200,maximum=599" jsonschema_description:"Default: 200."`
 	Headers  *document.Node `json:"headers,omitempty" jsonschema_description:"Written as those of a request."`
 	Body     *document.Node `json:"body,omitempty" jsonschema_description:"Written as that of a request."`
 	Trailers *document.Node `json:"trailers,omitempty" jsonschema_description:"Written as headers are."`
@@ -61,7 +61,7 @@ type testData struct {
 }
 
 type testCallout struct {
-	Status      *int           `json:"status,omitempty" jsonschema:"minimum=100,maximum=599" jsonschema_description:"Of an answer by HTTP. Default: 200."`
+	Status      *int           `json:"status,omitempty" jsonschema:"minimum=200,maximum=599" jsonschema_description:"Of an answer by HTTP. Default: 200."`
 	Headers     *document.Node `json:"headers,omitempty" jsonschema_description:"Written as those of a request."`
 	Body        *document.Node `json:"body,omitempty" jsonschema_description:"A text, or base64: and what it is in base64."`
 	GRPCStatus  *int           `json:"grpcStatus,omitempty" jsonschema:"minimum=0,maximum=16" jsonschema_description:"Of an answer by gRPC, whose message is the body."`

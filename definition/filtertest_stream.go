@@ -70,15 +70,24 @@ func (d *Doc) testResponse(at string, r *testResponse) TestMessage {
 		return TestMessage{}
 	}
 	m := TestMessage{Body: d.testBody(at+".body", r.Body), Trailers: d.testHeaders(at+".trailers", r.Trailers, nil)}
-	status := strconv.Itoa(d.status(at+".status", r.Status, 200))
+	status := strconv.Itoa(d.answer(at+".status", r.Status))
 	m.Headers = append([][2]string{{":status", status}}, d.testHeaders(at+".headers", r.Headers, nil)...)
 	return m
 }
 
-func (d *Doc) status(at string, n *int, usual int) int {
+// answer returns the status of what a server answers.
+func (d *Doc) answer(at string, n *int) int {
 	if n == nil {
-		return usual
+		return 200
 	}
+	if *n >= 100 && *n < 200 {
+		d.Problem(at, "200 to 599, for the response that follows", "%d is not the status of a final response", *n)
+		return *n
+	}
+	return d.status(at, n)
+}
+
+func (d *Doc) status(at string, n *int) int {
 	if *n < 100 || *n > 599 {
 		d.Problem(at, "", "%d is not a status: 100 to 599", *n)
 	}
@@ -91,7 +100,7 @@ func (d *Doc) testCallout(at string, c testCallout) TestCallout {
 		made.Body = append(made.Body, piece...)
 	}
 	if c.GRPCStatus == nil {
-		made.Status = d.status(at+".status", c.Status, 200)
+		made.Status = d.answer(at+".status", c.Status)
 	}
 	switch {
 	case c.Fails && (c.Status != nil || c.GRPCStatus != nil || c.Body != nil || c.Headers != nil):

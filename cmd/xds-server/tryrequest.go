@@ -169,8 +169,8 @@ func fields(flag string, written []string) ([][2]string, error) {
 // around is what a request meets.
 func (f *requestFlags) around() (definition.TestStream, error) {
 	var s definition.TestStream
-	if f.answer.status < 100 || f.answer.status > 599 {
-		return s, fmt.Errorf("--answer %d: must be a status from 100 to 599", f.answer.status)
+	if f.answer.status < 200 || f.answer.status > 599 {
+		return s, fmt.Errorf("--answer %d: must be the status of a final response, 200 to 599", f.answer.status)
 	}
 	headers, err := fields("--answer-header", f.answer.headers)
 	if err != nil {
@@ -183,8 +183,8 @@ func (f *requestFlags) around() (definition.TestStream, error) {
 	for _, c := range f.callouts {
 		cluster, answer, ok := strings.Cut(c, "=")
 		status, err := strconv.Atoi(answer)
-		if !ok || cluster == "" || answer != "fails" && (err != nil || status < 100 || status > 599) {
-			return s, fmt.Errorf("--callout %q: must have the form CLUSTER=STATUS or CLUSTER=fails", c)
+		if !ok || cluster == "" || answer != "fails" && (err != nil || status < 200 || status > 599) {
+			return s, fmt.Errorf("--callout %q: must have the form CLUSTER=STATUS, with a status from 200 to 599, or CLUSTER=fails", c)
 		}
 		if s.Callouts == nil {
 			s.Callouts = map[string]definition.TestCallout{}

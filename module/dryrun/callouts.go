@@ -153,6 +153,7 @@ func (h *host) httpCall(m api.Module, a args) status {
 }
 
 const (
+	noContent      = 204
 	gatewayTimeout = 504
 	unavailable    = 503
 	noConnection   = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
@@ -176,6 +177,9 @@ func (h *host) answerHTTP(c *callout) {
 		return
 	default:
 		a.Headers = h.callouts.sized(a)
+		if stream.Bodiless(strconv.Itoa(a.Status)) {
+			a.Body, a.Trailers = nil, nil
+		}
 		c.told.Answer = strconv.Itoa(a.Status)
 	}
 	headers := stream.NewResponse(append([][2]string{{":status", strconv.Itoa(a.Status)}}, a.Headers...))
@@ -193,7 +197,10 @@ func (c *callouts) sized(a stream.Callout) [][2]string {
 	has := func(name string) bool {
 		return slices.ContainsFunc(headers, func(h [2]string) bool { return strings.EqualFold(h[0], name) })
 	}
-	if !c.http2 && !has("content-length") && !has("transfer-encoding") {
+	switch {
+	case a.Status == noContent:
+		headers = slices.DeleteFunc(headers, func(h [2]string) bool { return strings.EqualFold(h[0], "content-length") })
+	case !c.http2 && !has("content-length") && !has("transfer-encoding"):
 		headers = append(headers, [2]string{"content-length", strconv.Itoa(len(a.Body))})
 	}
 	if !has(serviceTime) {

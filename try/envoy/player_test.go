@@ -132,6 +132,9 @@ func TestSame(t *testing.T) {
 		trailers.Trailers = [][2]string{{"x-end", "yes"}}
 		head := get("/head")
 		head.Headers[0][1] = "HEAD"
+		expect := get("/expect", [2]string{"expect", "100-continue"})
+		expect.Headers[0][1], expect.Body = "POST", [][]byte{[]byte("then")}
+		overHTTP2 := map[string]any{"request.protocol": "HTTP/2"}
 		for _, c := range []struct {
 			name, config string
 			module       []byte
@@ -145,6 +148,19 @@ func TestSame(t *testing.T) {
 				{Request: head, Response: answer("200")},
 				{Request: get("/", [2]string{"x-hello", "forged"}), Response: answer("204")},
 			}, "x-hello: hi"},
+			{"responses without a body", `{"header": "x-hello", "value": "hi", "response": true}`, built(t, "header"), []definition.TestStream{
+				{Request: expect, Response: answer("200", "after 100")},
+				{Request: expect, Response: answer("200", "after 100"), Properties: overHTTP2},
+				{Request: get("/"), Response: answer("204", "none")},
+				{Request: get("/"), Response: answer("204", "none"), Properties: overHTTP2},
+				{Request: get("/"), Response: answer("304", "none")},
+				{Request: head, Response: answer("200", "none")},
+				{Request: get("/"), Response: answer("200", "still in step")},
+			}, "x-hello: hi"},
+			{"callout without a body", `{"cluster": "authz", "path": "/check"}`, built(t, "callout"), []definition.TestStream{
+				{Request: get("/a"), Callouts: map[string]definition.TestCallout{"authz": {Status: 204, Body: []byte("none")}}},
+				{Request: get("/b"), Callouts: map[string]definition.TestCallout{"authz": {Status: 304, Body: []byte("none")}}},
+			}, "304"},
 			{"callout", `{"cluster": "authz", "path": "/check", "forward": ["authorization"], "take": ["x-user"]}`, built(t, "callout"), []definition.TestStream{
 				{Request: get("/a"), Callouts: map[string]definition.TestCallout{"authz": {Status: 200, Headers: [][2]string{{"x-user", "joe"}}}}},
 				{Request: get("/b", [2]string{"authorization", "abc"}), Callouts: map[string]definition.TestCallout{"authz": {Status: 403, Body: []byte("no")}}},

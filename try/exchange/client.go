@@ -101,16 +101,19 @@ func requestH1(conn net.Conn, m Message) (Got, error) {
 	var b bytes.Buffer
 	method := Value(m.Headers, ":method")
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nhost: %s\r\n", method, Value(m.Headers, ":path"), Value(m.Headers, ":authority"))
-	write(&b, m, true)
+	write(&b, m, optional)
 	if _, err := conn.Write(b.Bytes()); err != nil {
 		return ended(err)
 	}
 	r := bufio.NewReader(io.LimitReader(conn, MaxMessage+1<<20))
-	resp, err := http.ReadResponse(r, &http.Request{Method: method})
+	resp, err := readFinal(r, method)
 	if err != nil {
 		return ended(err)
 	}
 	got := &Message{Headers: append([][2]string{{":status", strconv.Itoa(resp.StatusCode)}}, fields(resp.Header)...)}
+	if contentOf(method, resp.StatusCode) == unsized { // also of CONNECT, which net/http reads like any other
+		return Got{Message: got}, nil
+	}
 	body, err := readBody(resp.Body)
 	if err != nil {
 		g, err := ended(err)
@@ -121,4 +124,15 @@ func requestH1(conn net.Conn, m Message) (Got, error) {
 	}
 	got.Body, got.Trailers = body, fields(resp.Trailer)
 	return Got{Message: got}, nil
+}
+
+// readFinal reads the response to a request, and passes over the informational ones before
+// it, such as 100 (Continue) and 103 (Early Hints).
+func readFinal(r *bufio.Reader, method string) (*http.Response, error) {
+	for {
+		resp, err := http.ReadResponse(r, &http.Request{Method: method})
+		if err != nil || !informational(resp.StatusCode) {
+			return resp, err
+		}
+	}
 }

@@ -37,31 +37,60 @@ func serveH1(ctx context.Context, conn net.Conn, r *bufio.Reader, answer func(m 
 		status, _ := strconv.Atoi(Value(a.Headers, ":status"))
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
-		if got.Method == http.MethodHead {
-			a.Body = nil
-		}
-		write(&b, a.Message, got.Method != http.MethodHead)
-		if _, err := conn.Write(b.Bytes()); err != nil {
+		write(&b, a.Message, contentOf(got.Method, status))
+		if _, err := conn.Write(b.Bytes()); err != nil || status == http.StatusSwitchingProtocols {
 			return
 		}
 	}
 }
 
-// write writes headers and body. The body is chunked if no header tells its length.
-func write(b *bytes.Buffer, m Message, ends bool) {
+// content is how a message of HTTP/1.1 tells where its content ends (RFC 9112, 6.3).
+type content int
+
+const (
+	optional content = iota // a request: without a header that says so, it has none
+	required                // a response: without such a header, it lasts until the connection ends
+	absent                  // a response that has none, whatever its headers say
+	unsized                 // so, and it may not have content-length either
+)
+
+// contentOf returns what a response to a method has.
+func contentOf(method string, status int) content {
+	switch {
+	case status/100 == 1, status == http.StatusNoContent, method == http.MethodConnect && status/100 == 2:
+		return unsized
+	case status == http.StatusNotModified, method == http.MethodHead:
+		return absent
+	}
+	return required
+}
+
+// informational reports whether a response only precedes the final one. After 101, the
+// connection has another protocol, so there is no other response.
+func informational(status int) bool {
+	return status/100 == 1 && status != http.StatusSwitchingProtocols
+}
+
+// write writes a message without its first line. The content is chunked if no header tells
+// its length, and only then may trailers follow.
+func write(b *bytes.Buffer, m Message, has content) {
 	sized := false
 	for _, h := range m.Headers {
-		if strings.HasPrefix(h[0], ":") || h[0] == "transfer-encoding" {
+		if strings.HasPrefix(h[0], ":") || h[0] == "transfer-encoding" || h[0] == "content-length" && has == unsized {
 			continue
 		}
 		sized = sized || h[0] == "content-length"
 		fmt.Fprintf(b, "%s: %s\r\n", h[0], h[1])
 	}
-	chunked := !sized && len(m.Body) > 0 && ends
+	may := has == required || has == optional && len(m.Body)+len(m.Trailers) > 0
+	chunked := may && !sized
 	if chunked {
 		b.WriteString("transfer-encoding: chunked\r\n")
 	}
 	b.WriteString("\r\n")
+	if !may {
+		return
+	}
 	for _, piece := range m.Body {
 		switch {
 		case !chunked:
@@ -70,9 +99,14 @@ func write(b *bytes.Buffer, m Message, ends bool) {
 			fmt.Fprintf(b, "%x\r\n%s\r\n", len(piece), piece)
 		}
 	}
-	if chunked {
-		b.WriteString("0\r\n\r\n")
+	if !chunked {
+		return
 	}
+	b.WriteString("0\r\n")
+	for _, t := range m.Trailers {
+		fmt.Fprintf(b, "%s: %s\r\n", t[0], t[1])
+	}
+	b.WriteString("\r\n")
 }
 
 func readBody(r io.ReadCloser) ([][]byte, error) {

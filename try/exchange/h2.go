@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -121,12 +122,15 @@ func (h *H2) readUntil(whole func(stream uint32, m *Message, reset bool) error) 
 			for _, f := range frame.Fields {
 				fields = append(fields, [2]string{strings.ToLower(f.Name), f.Value})
 			}
+			ended = frame.StreamEnded()
 			if all[id] == nil {
+				if status, _ := strconv.Atoi(Value(fields, ":status")); status/100 == 1 && !ended {
+					break // the final response follows
+				}
 				all[id] = &Message{Headers: fields}
 			} else {
 				all[id].Trailers = fields
 			}
-			ended = frame.StreamEnded()
 		case *http2.DataFrame:
 			if all[id] != nil && len(frame.Data()) > 0 {
 				all[id].Body = append(all[id].Body, bytes.Clone(frame.Data()))

@@ -179,13 +179,14 @@ func decoded(text, encoding string) ([]byte, error) {
 	return raw, nil
 }
 
-// message returns a response. One that was blocked or aborted has no status.
+// message returns a response. One that was blocked or aborted has no status, and one with
+// an informational status never became final.
 func (r *response) message() (m definition.TestMessage, err error) {
 	if r == nil {
 		return m, nil
 	}
 	status, err := strconv.Atoi(r.Status.String())
-	if err != nil || status < 100 || status > 599 {
+	if err != nil || status < 200 || status > 599 {
 		return m, nil
 	}
 	body, err := decoded(r.Content.Text, r.Content.Encoding)

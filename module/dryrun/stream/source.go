@@ -103,6 +103,9 @@ func (s Stream) Messages() (request, response Message) {
 	for _, name := range []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding"} {
 		given.Remove(name)
 	}
+	if expect, _ := given.Get("expect"); strings.EqualFold(expect, "100-continue") {
+		given.Remove("expect") // Envoy answers 100 by itself
+	}
 	method := "GET"
 	if len(request.Body) > 0 {
 		method = "POST"
@@ -144,13 +147,24 @@ func (s Stream) Messages() (request, response Message) {
 	for _, f := range given.Fields() {
 		h.Add(f[0], f[1])
 	}
-	s.frame(h, response)
+	switch status, _ := h.Get(":status"); {
+	case !Bodiless(status):
+		s.frame(h, response)
+	case status == "204":
+		h.Remove("content-length")
+		fallthrough
+	default:
+		response.Body, response.Trailers = nil, nil
+	}
 	if _, found := h.Get("x-envoy-upstream-service-time"); !found {
 		h.Add("x-envoy-upstream-service-time", "0")
 	}
 	response.Headers = h.copy()
 	return request, response
 }
+
+// Bodiless reports whether a response of this status has no body, whatever its headers say.
+func Bodiless(status string) bool { return status == "204" || status == "304" }
 
 // frame adds the header that tells, in HTTP/1.1, where a body ends.
 func (s Stream) frame(h *Headers, m Message) {
