@@ -3,6 +3,7 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ type group struct {
 	mu      sync.Mutex
 	servers map[string]*member
 	dead    map[string]bool
+	options rollout.Options
 }
 
 // member is one server of a group.
@@ -42,6 +44,7 @@ type member struct {
 	skewed bool
 	heard  []rollout.Event // while it led
 
+	watched map[string]rollout.Phase  // "change wave" that it observes
 	runs    map[string]rollout.Choice // what its Envoys have reported, see react
 	reacted int                       // how many of its plans they have reacted to
 }
@@ -53,10 +56,10 @@ func newGroup(t *testing.T) *group {
 // begin starts a server, which leads if no other does.
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
-	m := &member{id: id, way: w, began: time.Now(), runs: map[string]rollout.Choice{}}
+	m := &member{id: id, way: w, began: time.Now(), runs: map[string]rollout.Choice{}, watched: map[string]rollout.Phase{}}
 	c := &copied{way: w}
 	w.copy = c
-	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Heard: func(e rollout.Event) { g.set(func() { m.heard = append(m.heard, e) }) }, Replicas: &driver.Replicas{
+	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Options: g.options, Watch: m.watch, Heard: func(e rollout.Event) { g.set(func() { m.heard = append(m.heard, e) }) }, Replicas: &driver.Replicas{
 		ID: id, Shared: w, Copy: c, In: c.in, GiveUp: c.giveUp,
 		Lead: func(ctx context.Context) (state.Term, error) {
 			term, err := g.shared.lead(ctx, w)
@@ -90,6 +93,14 @@ func (g *group) begin(id string) *member {
 	g.mu.Unlock()
 	synctest.Wait()
 	return m
+}
+
+func (m *member) watch(w rollout.Watch) []byte {
+	wave := fmt.Sprint(w.Change, " ", w.Wave)
+	if m.watched[wave] = w.Phase; w.Phase == rollout.After {
+		delete(m.watched, wave)
+	}
+	return nil
 }
 
 // kill kills a server, which the others notice only when the store does.
@@ -710,6 +721,38 @@ func TestStoppedAndResumedWhileHeld(t *testing.T) {
 		a.react(9)
 		time.Sleep(time.Minute)
 		a.has("e0", "e1", "e4", "e5", "e9")
+	})
+}
+
+// TestObservesNothingWithoutLead checks that a server that no longer leads observes neither the
+// wave in progress nor the next one. It would take the wave in progress for one that begins
+// when it leads again, and compare it with what its Envoys have told since they have the change.
+func TestObservesNothingWithoutLead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		g.options = rollout.Options{Signals: true, Before: 30 * time.Second}
+		a, b := g.begin("A"), g.begin("B")
+		defer func() { a.end(); b.end() }()
+		a.connect(append(slices.Clone(first), second...)...)
+		for _, m := range []*member{a, b} {
+			m.Tell(wanted("v1", careful()))
+			time.Sleep(5 * time.Second)
+		}
+		a.Tell(wanted("v2", careful()))
+		time.Sleep(40 * time.Second)
+		a.settle(9)
+		time.Sleep(40 * time.Second) // the next wave is prepared
+		if len(a.watched) != 2 {
+			t.Fatalf("it observes %v", a.watched)
+		}
+		term := g.shared.leads()
+		g.shared.depose(term)
+		synctest.Wait() // B leads
+		term.End()
+		time.Sleep(2 * time.Second)
+		if at := a.Standing().Stand; at != driver.Follows || len(a.watched) != 0 {
+			t.Errorf("it %s, and observes %v", at, a.watched)
+		}
 	})
 }
 

@@ -138,7 +138,7 @@ type lead struct {
 	kept    state.View
 	written chan uint64            // the newest batch to be saved at once
 	stalled atomic.Pointer[string] // why nothing can be saved
-	watched map[string]rollout.Watch
+	watched map[wave]rollout.Watch
 	over    func() // ends the lead
 
 	// See ahead.go.
@@ -150,8 +150,14 @@ type lead struct {
 	given bool          // these writes are to be given up
 }
 
+// wave is a wave of a change. While one is in progress, the next one may be observed too.
+type wave struct {
+	change string
+	number int
+}
+
 func newLead(kept state.View) *lead {
-	return &lead{kept: kept, over: func() {}, written: make(chan uint64, 1), watched: map[string]rollout.Watch{}}
+	return &lead{kept: kept, over: func() {}, written: make(chan uint64, 1), watched: map[wave]rollout.Watch{}}
 }
 
 // why returns why no wave begins; "": nothing prevents it.
@@ -177,8 +183,9 @@ func (l *lead) hurry(seq uint64) {
 
 // note remembers a Watch, which must be ended when this replica no longer leads.
 func (l *lead) note(w rollout.Watch) {
-	if l.watched[w.Change] = w; w.Phase == rollout.After {
-		delete(l.watched, w.Change)
+	of := wave{w.Change, w.Wave}
+	if l.watched[of] = w; w.Phase == rollout.After {
+		delete(l.watched, of)
 	}
 }
 

@@ -59,7 +59,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
 		next.known = len(w.New) == 0 || slices.Contains(j.watched(), w.New[0])
 		switch {
 		case w.Phase == rollout.Before:
-		case was != nil:
+		case was != nil && was.began.IsZero():
 			next.from, next.known = was.from, was.known
 			before = j.begin(next, now)
 		default:
