@@ -9,7 +9,7 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// failures are the expectations of a case that are not met.
+// failures returns the expectations of a case that are not met.
 func failures(c definition.TestCase, out Outcome) []definition.Problem {
 	r := out.Result
 	k := newChecker(c, out)
@@ -33,7 +33,7 @@ func failures(c definition.TestCase, out Outcome) []definition.Problem {
 	return k.found
 }
 
-// request compares what came of a request.
+// request compares the outcome of a request.
 func (k *checker) request(c definition.TestCase, e definition.Expectation, r stream.Result) {
 	if e.Continues != nil && *e.Continues != reached(r) {
 		k.fail(e.ContinuesAt, "", "%s, expected it to %s", ended(r), continues(*e.Continues))
@@ -47,7 +47,7 @@ func (k *checker) request(c definition.TestCase, e definition.Expectation, r str
 	}
 }
 
-// reached says whether the upstream got the request, whole.
+// reached reports whether the upstream got the whole request.
 func reached(r stream.Result) bool { return r.Answered != nil }
 
 func continues(yes bool) string {
@@ -57,7 +57,7 @@ func continues(yes bool) string {
 	return "go no further"
 }
 
-// ended says what became of a request.
+// ended describes how a request ended.
 func ended(r stream.Result) string {
 	switch {
 	case r.Crash != "":
@@ -89,10 +89,10 @@ func localReply(r stream.Result) *stream.Message {
 	return m
 }
 
-// checker collects what differs.
+// checker collects differences.
 type checker struct {
 	name  string
-	envoy bool // what came was told by one
+	envoy bool // the outcome is that of an Envoy
 	found []definition.Problem
 }
 
@@ -104,12 +104,12 @@ func newChecker(c definition.TestCase, out Outcome) *checker {
 	return k
 }
 
-// crashed notes that the filter did, with what it logged.
+// crashed records that the filter has crashed, with what it logged.
 func (k *checker) crashed(at definition.Expected, which string, r stream.Result) {
 	k.fail(at, logLines(r.Logs), "%sthe filter has crashed: %s", which, r.Crash)
 }
 
-// fail notes a failure at a field of the document, with lines of a diff.
+// fail records a failure at a field of the document, with the lines of a diff.
 func (k *checker) fail(at definition.Expected, diff, format string, args ...any) {
 	p := failure(at, "%s: %s", k.name, fmt.Sprintf(format, args...))
 	p.Diff = diff
@@ -193,7 +193,7 @@ func (k *checker) metrics(want []definition.ExpectedMetric, got []stream.Metric)
 			continue
 		}
 		if k.envoy && got[i].Type == histogram {
-			continue // it does not tell
+			continue // Envoy does not show their values
 		}
 		if value := int64(got[i].Value); value != w.Value {
 			k.fail(w.At, lines("-", fmt.Sprintf("%s: %d", w.Name, w.Value))+lines("+", fmt.Sprintf("%s: %d", w.Name, value)), "got %d, expected %d", value, w.Value)

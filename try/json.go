@@ -30,7 +30,7 @@ type Told struct {
 	Failures   []definition.Problem `json:"failures,omitempty"`
 }
 
-// ToldMessage is a message; a body that is no text is in base64.
+// ToldMessage is a message. A body that is not text is in base64.
 type ToldMessage struct {
 	Headers  [][2]string `json:"headers"`
 	Body     string      `json:"body,omitempty"`
@@ -45,7 +45,7 @@ type ToldConnection struct {
 	Closed     bool      `json:"closed"`
 }
 
-// ToldBytes are a text, or in base64.
+// ToldBytes is a text, or bytes in base64.
 type ToldBytes struct {
 	Text   string `json:"text,omitempty"`
 	Binary []byte `json:"base64,omitempty"`
@@ -85,10 +85,10 @@ type ToldCallback struct {
 	Action       string `json:"action,omitempty"`
 	Nanoseconds  int64  `json:"ns"`
 	Instructions uint64 `json:"instructions,omitempty"`
-	Memory       uint64 `json:"memory"` // bytes, after it
+	Memory       uint64 `json:"memory"` // in bytes, after the call
 }
 
-// Told gives an outcome as JSON has it.
+// Told returns an outcome in the form that is encoded as JSON.
 func (o Outcome) Told() Told {
 	r := o.Result
 	t := Told{

@@ -15,30 +15,30 @@ import (
 	"wasmxds/module/dryrun/profile"
 )
 
-// Profiles finds out which functions of a filter's module instructions are spent in. It
-// plays the filter's FilterTests, or GET / if there are none, and keeps the last few
-// profiles. It is safe for concurrent use; make one by [NewProfiles].
+// Profiles finds out in which functions a filter's module spends instructions. It plays the
+// filter's FilterTests, or GET / if there are none, and keeps the last few profiles. It is
+// safe for concurrent use. [NewProfiles] creates it.
 //
-// Playing happens only when somebody asks, one profile at a time, so that no change waits
-// for it and a server that nobody looks at does nothing.
+// It plays only on request, one profile at a time, so that no change waits for it and nothing
+// runs if nobody looks.
 type Profiles struct {
 	player Player
 	turn   *semaphore.Weighted
 
 	mu   sync.Mutex
-	kept []kept // those used last in front
+	kept []kept // the last used one first
 }
 
-// Bounds of what is played for a profile, and of what is kept.
+// Limits for what is played for a profile, and for what is kept.
 const (
 	maxKept         = 16
 	maxProfileNodes = 4000
 	maxProfileCases = 50
 	maxProfileTime  = 20 * time.Second
-	retryAfter      = time.Minute // of a profile that could not be made
+	retryAfter      = time.Minute // after a profile that could not be made
 )
 
-// ProfileSubject is what a profile is of: a filter with a module of the store, and its
+// ProfileSubject is the subject of a profile: a filter with a module of the store, and its
 // tests.
 type ProfileSubject struct {
 	Filter *definition.Filter
@@ -54,10 +54,10 @@ func (s ProfileSubject) same(other ProfileSubject) bool {
 type Profiled struct {
 	Profile *profile.Profile
 	Cases   int // cases of FilterTests that were played; 0: GET /
-	Of      int // cases that there are
+	Of      int // all cases of the FilterTests
 }
 
-// kept is a profile that was made, or why none could be.
+// kept is a profile, or the reason why it could not be made.
 type kept struct {
 	subject ProfileSubject
 	made    *Profiled
@@ -117,7 +117,7 @@ func (p *Profiles) keep(k kept) {
 	p.kept = p.kept[:min(len(p.kept), maxKept)]
 }
 
-// make plays each case in a VM of its own, as tests are run, and adds up what that took.
+// make plays each case in a VM of its own, as tests do, and adds up the instructions.
 func (p *Profiles) make(ctx context.Context, s ProfileSubject) (*Profiled, error) {
 	t := Trial{Player: p.player, Filter: s.Filter, Module: s.Module, Profile: true}
 	made, sum := &Profiled{Of: count(s.Tests)}, new(profile.Profile)

@@ -11,7 +11,7 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// Report writes what came of a request, for people: what the filter changed, as a diff,
+// Report writes the outcome of a request for people: what the filter changed, as a diff,
 // and what it did.
 func (o Outcome) Report(w io.Writer) {
 	r := o.Result
@@ -60,7 +60,8 @@ func part(w io.Writer, title, text string) {
 	}
 }
 
-// changes are what a filter made of a message; "": nothing, or it never left.
+// changes returns what a filter changed in a message. It returns "" if it changed nothing, or
+// if the message never left the filter.
 func changes(from, to *stream.Message) string {
 	if to == nil {
 		return ""
@@ -69,7 +70,8 @@ func changes(from, to *stream.Message) string {
 		headerChanges(from.Trailers, to.Trailers)
 }
 
-// headerChanges compares headers as lists by name: their order means nothing to others.
+// headerChanges compares the values of each name, because the order of different headers has
+// no meaning.
 func headerChanges(from, to [][2]string) string {
 	var b strings.Builder
 	seen := map[string]bool{}
@@ -151,7 +153,7 @@ func counted(all []stream.Metric) string {
 
 func listed(all []string) string { return strings.Join(all, "\n") }
 
-// costs are a row for each callback, and one for the request or connection in all.
+// costs returns a row for each callback, and one for the whole request or connection.
 func costs(what string, start, request []stream.Callback) string {
 	var b strings.Builder
 	var total time.Duration

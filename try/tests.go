@@ -16,42 +16,42 @@ import (
 	"wasmxds/module/dryrun"
 )
 
-// version is part of every key: raise it when the same tests may come out otherwise
-// than before.
+// version is part of every key. Raise it when the same tests may have another outcome than
+// before.
 const version = 3
 
-// Tests runs FilterTests. It is safe for concurrent use; make one by [NewTests].
+// Tests runs FilterTests. It is safe for concurrent use. [NewTests] creates it.
 type Tests struct {
 	player Player
-	// turn and slow each have one case played at a time, of whatever filter, so two cases
-	// at most keep processes from modules that are tried. A case that takes long moves from
-	// turn to slow, where the next ones of the same tests begin: others go on meanwhile.
+	// Whoever holds turn or slow may play a case, so at most two cases take processes from
+	// modules that are being tried. A case that takes long moves from turn to slow, so that the
+	// tests of other filters can go on. The next cases of the same tests begin there.
 	turn, slow *semaphore.Weighted
 	budget     time.Duration
 }
 
 const (
-	// budget is for all tests of a filter, without what they wait for those of others.
+	// budget limits all tests of a filter, without the time that they wait for their turn.
 	budget = time.Minute
-	// mostFailures is after how many failures the rest of a filter's tests is left out.
+	// mostFailures is the number of failures after which the other tests of a filter are skipped.
 	mostFailures = 20
-	// long is after how much time a case no longer holds up those of other filters.
+	// long is the time after which a case no longer delays those of other filters.
 	long = 2 * time.Second
 )
 
-// NewTests makes a Tests that plays with p.
+// NewTests returns a Tests that plays with p.
 func NewTests(p Player) *Tests {
 	return &Tests{player: p, turn: semaphore.NewWeighted(1), slow: semaphore.NewWeighted(1), budget: budget}
 }
 
-// Key names all of the tests that their outcome depends on, and where they are written,
-// which is told of those that fail.
+// Key identifies everything that the outcome of the tests depends on, and where they are
+// written, because failures name the place.
 func (t *Tests) Key(tests []*definition.FilterTest) string {
 	written, err := json.Marshal(struct {
 		Version int
 		Tests   []*definition.FilterTest
 	}{version, tests})
-	if err != nil { // strings, numbers and bytes only
+	if err != nil { // impossible, since there are only strings, numbers and bytes
 		panic(err)
 	}
 	sum := sha256.Sum256(written)
@@ -59,8 +59,8 @@ func (t *Tests) Key(tests []*definition.FilterTest) string {
 }
 
 // Test runs the tests of a filter with a module of the store. A [*module.TestError]
-// says which fail, a [*module.UntestedError] that only an Envoy can run them; any other
-// error, that they could not be run, or not to their end.
+// says which tests fail. A [*module.UntestedError] says that only an Envoy can run them. Any
+// other error means that not all of them could be run.
 func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, tests []*definition.FilterTest) error {
 	var failed []definition.Problem
 	played, all, took, turn := 0, count(tests), time.Duration(0), t.turn
@@ -95,8 +95,8 @@ func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, t
 	return nil
 }
 
-// play plays a case when it is its turn, and adds what that took. A case that takes long
-// leaves its turn for the slow one.
+// play plays a case when it is its turn, and adds the time that it took. A case that takes long
+// moves from the turn to the slow one.
 func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c definition.TestCase, turn **semaphore.Weighted, took *time.Duration) (Outcome, error) {
 	if err := (*turn).Acquire(ctx, 1); err != nil {
 		return Outcome{}, err
@@ -117,8 +117,8 @@ func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c
 	return Trial{Player: t.player, Filter: f, Module: m}.Case(ctx, c)
 }
 
-// moved returns the turn that a case has when ctx ends. After a while that is the slow
-// one, as soon as no other case has it.
+// moved returns the turn that a case holds when ctx ends. After a while, this is the slow one,
+// once no other case holds it.
 func (t *Tests) moved(ctx context.Context, turn *semaphore.Weighted) *semaphore.Weighted {
 	select {
 	case <-ctx.Done():
@@ -132,9 +132,9 @@ func (t *Tests) moved(ctx context.Context, turn *semaphore.Weighted) *semaphore.
 	return t.slow
 }
 
-// shownOf returns the failures of a case as people may see them. What came of it may have
-// the configuration in it, as in a header that the filter adds: if that is secret, they
-// say only which expectations are not met.
+// shownOf returns the failures of a case as people may see them. The outcome may contain
+// parts of the configuration, for example in a header that the filter adds. If the
+// configuration is secret, the failures say only which expectations are not met.
 func shownOf(f *definition.Filter, c definition.TestCase, failures []definition.Problem) []definition.Problem {
 	if f.ConfigSecret == nil {
 		return failures

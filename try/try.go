@@ -1,10 +1,10 @@
-// Package try plays requests through a filter without an Envoy, and says what came of
-// them.
+// Package try plays requests through a filter without an Envoy, and describes their
+// outcomes.
 //
-// Start with [Trial], which plays a case or several requests, or [Tests], which runs the
-// FilterTests of a filter for whoever serves it. [Report] is for people. Modules run
-// where package dryrun has them run, within its limits. Packages curl and har read
-// requests that others have written.
+// Start with [Trial], which plays a case or several requests, or with [Tests], which runs the
+// FilterTests of a filter before it is served. [Outcome.Report] describes an outcome for people.
+// Package dryrun runs the modules, within its limits. Packages curl and har read requests that
+// other programs have written.
 package try
 
 import (
@@ -26,44 +26,42 @@ type Player interface {
 
 // Trial is a filter with a module of the store.
 //
-// Its errors: a [*module.ContentError] says why the module can't be used, a
-// [*dryrun.Unplayable] that only an Envoy can play it; any other, that it could not be
-// played.
+// A [*module.ContentError] says why the module can't be used. A [*dryrun.Unplayable] says that
+// only an Envoy can play the requests. Any other error means that they could not be played.
 type Trial struct {
 	Player Player
 	Filter *definition.Filter
 	Module module.Info
-	// Envoy is the version of the Envoy that the player plays on; "": it plays here.
+	// Envoy is the version of the Envoy that the player uses. It is "" for the host here.
 	Envoy string
 	// Compile, Count and Profile are as in [dryrun.Play].
 	Compile, Count, Profile bool
 }
 
-// Outcome is what came of a request.
+// Outcome is the outcome of a request.
 type Outcome struct {
 	Name    string
-	Start   stream.Record // of the VM, where it was the first request of it
+	Start   stream.Record // of the VM, for its first request
 	Result  stream.Result
-	Metrics []stream.Metric  // where it was the last
-	Profile *profile.Profile // of all requests of the VM, likewise; nil: not asked for
-	Stopped string           // why what comes after it was not played; "": it was
-	Envoy   string           // the version of the Envoy that it came of; "": it came of none
-	// Compiled: the module was machine code, as it is in Envoy, so what it took is much
-	// like there.
+	Metrics []stream.Metric  // for the last request of the VM
+	Profile *profile.Profile // of all requests of the VM, for its last one; nil: not requested
+	Stopped string           // why the requests after it were not played; "": they were
+	Envoy   string           // version of the Envoy that played it; "": the host here did
+	// Compiled means that the module ran as machine code, as in Envoy, so that its costs are
+	// similar.
 	Compiled bool
 	Hint     string // what may be wrong with a filter that has crashed
 	// Failures are expectations that are not met, each with its place.
 	Failures []definition.Problem
 }
 
-// Logs are the lines of the start and of the request.
+// Logs returns the log lines of the start and of the request.
 func (o Outcome) Logs() []stream.Line { return slices.Concat(o.Start.Logs, o.Result.Logs) }
 
-// Crashed says that the filter did, or did not come back.
+// Crashed reports whether the filter crashed, or did not return.
 func (o Outcome) Crashed() bool { return o.Result.Crash != "" || o.Stopped != "" }
 
-// Case plays a case in a VM of its own, and compares what comes of it with what is
-// expected.
+// Case plays a case in a VM of its own, and compares the outcome with what is expected.
 func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error) {
 	requests := append(slices.Clone(c.Before), c.TestStream)
 	for _, r := range requests {
@@ -77,14 +75,14 @@ func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	out := all[len(all)-1] // where not all were played, one of those before
+	out := all[len(all)-1] // the case itself, or the last request that was played
 	out.Name, out.Start = c.Name, all[0].Start
 	if out.Stopped != "" {
 		out.Failures = []definition.Problem{failure(requests[len(all)-1].At, "%s: %s", c.Name, out.Stopped)}
 		return out, nil
 	}
 	for i, o := range all[:len(all)-1] {
-		if o.Result.Crash != "" { // what comes of the case is a consequence
+		if o.Result.Crash != "" { // so that the case itself says nothing
 			k := newChecker(c, out)
 			k.crashed(requests[i].At, fmt.Sprintf("before[%d]: ", i), o.Result)
 			out.Failures = k.found
@@ -95,7 +93,7 @@ func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error)
 	return out, nil
 }
 
-// Together plays requests through one VM, one after the other, and gives an outcome of
+// Together plays requests through one VM, one after the other, and returns an outcome for
 // each that was played.
 func (t Trial) Together(ctx context.Context, requests ...definition.TestStream) ([]Outcome, error) {
 	play := dryrun.Play{Filter: t.Filter, Module: t.Module, Compile: t.Compile, Count: t.Count, Profile: t.Profile, Clock: true}
@@ -130,7 +128,7 @@ func failure(at definition.Expected, format string, args ...any) definition.Prob
 	return definition.Problem{File: at.Pos.File, Line: at.Pos.Line, Field: at.Field, Message: fmt.Sprintf(format, args...)}
 }
 
-// Stream is a request of a case as the host takes it.
+// Stream returns a request of a case in the form that the host takes.
 func Stream(s definition.TestStream) stream.Stream {
 	made := stream.Stream{Request: message(s.Request), Response: message(s.Response), Properties: s.Properties, After: s.After, Wait: s.Wait}
 	if c := s.Connection; c != nil {

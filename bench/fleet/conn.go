@@ -12,12 +12,12 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Windows that Envoy grants unless it is told otherwise: 16 MiB a stream, 24
-// MiB a connection (envoy/config/core/v3/protocol.proto).
+// Windows that Envoy grants by default: 16 MiB for a stream, 24 MiB for a
+// connection (envoy/config/core/v3/protocol.proto).
 const (
 	streamWindow = 16 << 20
 	connWindow   = 24 << 20
-	firstWindow  = 65535 // of each side, before it says otherwise
+	firstWindow  = 65535 // of each side, until it sends its settings
 	maxFrame     = 16384
 	frameHeader  = 9
 	grpcHeader   = 5
@@ -29,25 +29,25 @@ const (
 // conn is an HTTP/2 connection with one gRPC stream. One goroutine uses it.
 type conn struct {
 	net     net.Conn
-	in      []byte // what was read and not consumed
-	buf     []byte // that in is part of
+	in      []byte // bytes that were read and not consumed
+	buf     []byte // the buffer that in is part of
 	out     []byte // frames to be written
-	data    []byte // what flow control holds back
+	data    []byte // bytes that wait for flow control
 	message []byte // an incomplete gRPC message
 	pooled  *[]byte
 
-	sendConn, sendStream int64  // what may be sent
+	sendConn, sendStream int64  // how much may be sent
 	peerWindow           int64  // the server's SETTINGS_INITIAL_WINDOW_SIZE
 	seen                 int64  // received since the last WINDOW_UPDATE
-	stream               uint32 // of the frame at hand
+	stream               uint32 // of the current frame
 	headers              *hpack.Decoder
-	fragments            []byte // of headers that go on
+	fragments            []byte // of headers that continue in the next frame
 
 	received int64 // bytes
 }
 
-// opening is all that goes out before the first message. It is the same for
-// every connection, the state of header compression included.
+// opening is what is sent before the first message. It is the same for every
+// connection, including the state of header compression.
 func opening(path, authority string) []byte {
 	var b bytes.Buffer
 	b.WriteString(http2.ClientPreface)
@@ -81,7 +81,7 @@ func newConn(nc net.Conn, opening []byte) *conn {
 	}
 }
 
-// send adds a message. It goes out with the next flush.
+// send adds a message, which the next flush sends.
 func (c *conn) send(m []byte) {
 	var prefix [grpcHeader]byte
 	binary.BigEndian.PutUint32(prefix[1:], uint32(len(m)))
@@ -89,7 +89,7 @@ func (c *conn) send(m []byte) {
 	c.push()
 }
 
-// push makes frames of what the server's windows allow.
+// push puts as much into frames as the server's windows allow.
 func (c *conn) push() {
 	for len(c.data) > 0 {
 		n := min(int64(len(c.data)), maxFrame, c.sendConn, c.sendStream)
@@ -125,8 +125,8 @@ func appendFrame(b []byte, t http2.FrameType, flags http2.Flags, stream uint32, 
 // buffers hold messages that come in several frames.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// read takes what the connection has, waits where it has nothing, and calls
-// each with every message that is complete.
+// read reads what has arrived, or waits for it, and calls each with every complete
+// message.
 func (c *conn) read(each func([]byte) error) error {
 	n, err := c.net.Read(c.buf[len(c.in):])
 	if err != nil {
@@ -209,7 +209,7 @@ func (c *conn) frame(t http2.FrameType, flags http2.Flags, p []byte, each func([
 	return nil
 }
 
-// grant gives the server new room when half of it is used up.
+// grant enlarges the windows of the server when half of them is used up.
 func (c *conn) grant(n int) {
 	if c.seen += int64(n); c.seen < streamWindow/2 {
 		return
@@ -231,7 +231,7 @@ func (c *conn) settings(p []byte) {
 	}
 }
 
-// messages cuts what came into gRPC messages.
+// messages splits what has arrived into gRPC messages.
 func (c *conn) messages(p []byte, each func([]byte) error) error {
 	for len(p) > 0 {
 		if c.message == nil {
@@ -272,7 +272,7 @@ func (c *conn) messages(p []byte, each func([]byte) error) error {
 	return nil
 }
 
-// headersEnd looks for the end of the stream, which comes as headers.
+// headersEnd looks for the end of the stream, which arrives as headers.
 func (c *conn) headersEnd(flags http2.Flags) error {
 	if !flags.Has(http2.FlagHeadersEndHeaders) {
 		return nil

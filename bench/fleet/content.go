@@ -20,14 +20,14 @@ import (
 	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 )
 
-// content is what an Envoy reads from a resource. All Envoys that get the same
-// bytes share one.
+// content is what an Envoy knows of a resource. All Envoys that get the same bytes
+// share one.
 type content struct {
 	name string
 
 	slots, routes []string // of a listener
 
-	says   map[string]bool // of a route configuration: whether a slot runs where a route says nothing of it
+	says   map[string]bool // of a route configuration: whether a slot runs on a route that does not mention it
 	routed []route
 
 	revision int    // of an extension configuration; see [Mark]
@@ -37,14 +37,14 @@ type content struct {
 	nack     bool   // nack_on_code_cache_miss
 }
 
-// Mark is how a configuration says which revision it is, so that the fleet can
-// tell how long a revision takes: it has to stand somewhere in the bytes of
-// the resource. The revision of what has no mark is 0.
+// Mark precedes the number of the revision in the bytes of a resource, so that the
+// fleet can measure how long a revision takes. A resource without it has the
+// revision 0.
 func Mark(revision int) string { return fmt.Sprintf("<revision=%08d>", revision) }
 
 var markStart = []byte("<revision=")
 
-// contents reads each resource once for all Envoys.
+// contents decodes each resource once for all Envoys.
 type contents struct {
 	seed maphash.Seed
 	mu   sync.RWMutex
@@ -77,7 +77,7 @@ func (c *contents) get(k kind, value []byte) (*content, error) {
 	return got, nil
 }
 
-// string gives the one string of these bytes.
+// string returns the same string for the same bytes.
 func (c *contents) string(b []byte) string {
 	c.mu.RLock()
 	s, ok := c.text[string(b)]
@@ -166,7 +166,8 @@ func readExtension(value []byte) (*content, error) {
 	return c, nil
 }
 
-// pluginIn is the Wasm plugin of an HTTP or network filter; nil: it is another.
+// pluginIn returns the Wasm plugin of an HTTP or network filter, or nil for any
+// other filter.
 func pluginIn(a *anypb.Any) (*pluginv3.PluginConfig, error) {
 	for _, m := range []interface {
 		proto.Message

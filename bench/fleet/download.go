@@ -15,7 +15,7 @@ import (
 	"sync"
 )
 
-// maxModule bounds a download, in bytes.
+// maxModule is the maximum size of a module, in bytes.
 const maxModule = 64 << 20
 
 var (
@@ -24,10 +24,9 @@ var (
 	pieces  = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 )
 
-// download fetches a module from the source address of an Envoy, over a
-// connection of its own, and looks at its hash. The answer of an HTTP/1.1
-// server that knows the length is read by hand: a client of net/http costs
-// more than the server does.
+// download fetches a module over a connection of its own, from the source address
+// of an Envoy, and checks its hash. It reads only HTTP/1.1 responses with a
+// content-length, because a client of net/http would take more CPU than the server.
 func download(ctx context.Context, from net.IP, secure *tls.Config, at, sum string) (int64, error) {
 	u, err := url.Parse(at)
 	if err != nil {
@@ -73,7 +72,7 @@ func download(ctx context.Context, from net.IP, secure *tls.Config, at, sum stri
 	return n, nil
 }
 
-// head reads the head of a response and gives the length of its body.
+// head reads the head of a response and returns the length of its body.
 func head(r *bufio.Reader) (size int64, err error) {
 	size = -1
 	for first := true; ; first = false {

@@ -9,38 +9,39 @@ import (
 	"time"
 )
 
-// envoy is one Envoy. Its goroutine owns it; code has a lock of its own.
+// envoy is one Envoy. Only its goroutine uses it, except for code, which has a
+// lock of its own.
 type envoy struct {
 	fleet *Fleet
 	n     int
 	role  Role
 	ip    net.IP
 
-	server int // whose turn it is, of the fleet's, counted on
+	server int // number of the server that is next; it only grows
 
 	subs      [kinds]sub
 	listeners []listener
 	slots     map[string]*slot
 	routes    map[string]*content
 	code      cache
-	met       *Goal     // the last goal that it has met
+	met       *Goal     // the last goal that it met
 	pushes    int64     // extension responses
-	last      time.Time // of them
+	last      time.Time // of the last of them
 	ended     time.Time
 
 	conn    *conn
-	told    bool // the server has its node on this stream
+	told    bool // it has sent its node on this stream
 	resp    response
 	scratch []byte
-	applied bool // something since the last flush
+	applied bool // it has applied something since the last flush
 }
 
 // sub is the subscription to a type.
 type sub struct {
-	asked   bool   // on this stream
-	version string // state of the world: acknowledged last
+	asked   bool   // it has sent a request on this stream
+	version string // state of the world: the last one that was acknowledged
 	nonce   string
-	names   []string          // sorted; nil: all there are
+	names   []string          // sorted; nil: all resources
 	have    map[string]string // versions by name
 }
 
@@ -51,11 +52,11 @@ type listener struct {
 
 // slot is what Envoy has for one extension configuration.
 type slot struct {
-	last, active *content // newest, even when it was refused; and in use
-	waiting      bool     // a listener that warms waits for it
+	last, active *content // the newest, even if it was rejected, and the one in use
+	waiting      bool     // a warming listener waits for it
 }
 
-// resume asks for what it asked for before, as a stream begins.
+// resume subscribes on a new stream to what it subscribed to before.
 func (e *envoy) resume() {
 	e.told = false
 	for k := range kinds {
@@ -96,7 +97,7 @@ func (e *envoy) send(r *request) {
 	}
 }
 
-// wanted are the names of a type that its listeners name.
+// wanted returns the names of a type to which its listeners refer.
 func (e *envoy) wanted(k kind) []string {
 	var names []string
 	for _, l := range e.listeners {
@@ -110,8 +111,8 @@ func (e *envoy) wanted(k kind) []string {
 	return slices.Compact(names)
 }
 
-// askForNames tells the server of changed names, each new one in a request of
-// its own, as Envoy does when it comes across them.
+// askForNames subscribes to changed names, with a request for each new name, as
+// Envoy does when it finds them.
 func (e *envoy) askForNames() {
 	for _, k := range [...]kind{routes, extensions} {
 		s := &e.subs[k]
@@ -192,7 +193,7 @@ func (e *envoy) receive(b []byte) error {
 	return nil
 }
 
-// take applies a response and says why it is refused, if it is.
+// take applies a response. If it rejects the response, it returns why.
 func (e *envoy) take(r *response) (refused string, err error) {
 	s := &e.subs[r.kind]
 	if s.have == nil {
@@ -237,8 +238,8 @@ func (e *envoy) setListeners(all []*content, removed [][]byte) (refused string) 
 			continue
 		}
 		if slices.ContainsFunc(l.slots, func(n string) bool { s := e.slots[n]; return s != nil && s.last != s.active }) {
-			// A listener is built from the newest content of each slot, and one
-			// that was refused is refused again.
+			// Envoy builds a listener from the newest content of each slot, and rejects
+			// again what it has rejected before.
 			bad = append(bad, l.name)
 			continue
 		}
@@ -271,7 +272,7 @@ func (e *envoy) setSlots(all []*content) (refused string) {
 	for _, c := range all {
 		s := e.slots[c.name]
 		if s == nil || s.last == c {
-			continue // taken for what it has, refused or not
+			continue // the same bytes as before, which are not applied even if they were rejected
 		}
 		s.last = c
 		if !e.accepts(c) {
@@ -293,8 +294,8 @@ func (e *envoy) setSlots(all []*content) (refused string) {
 	return refused
 }
 
-// accepts is what createWasm of Envoy says. Without nack_on_code_cache_miss an
-// update whose module isn't there is accepted, and not in effect.
+// accepts decides as createWasm of Envoy does. Without nack_on_code_cache_miss, an
+// update whose module is missing is accepted without effect.
 func (e *envoy) accepts(c *content) bool {
 	if e.role == Refusing && c.revision > e.fleet.options.RefuseAbove {
 		return false
@@ -306,7 +307,7 @@ func (e *envoy) accepts(c *content) bool {
 	return false
 }
 
-// settle puts warm listeners in service and asks for what is new.
+// settle puts warm listeners in service, and subscribes to what is new.
 func (e *envoy) settle() {
 	for i, l := range e.listeners {
 		e.listeners[i].warming = slices.ContainsFunc(l.slots, func(n string) bool { return e.slots[n].waiting }) ||
@@ -323,8 +324,8 @@ func (e *envoy) settle() {
 	}
 }
 
-// runs gives what requests meet of a filter: in the slot that is named like it,
-// or in one whose content says so.
+// runs returns the content that requests meet of a filter: in the slot with its
+// name, or in a slot whose content has its name.
 func (e *envoy) runs(filter string) *content {
 	if s := e.slots[filter]; s != nil {
 		return s.active
@@ -337,7 +338,7 @@ func (e *envoy) runs(filter string) *content {
 	return nil
 }
 
-// ready tells whether all its listeners are in service.
+// ready reports whether all its listeners are in service.
 func (e *envoy) ready() bool {
 	return len(e.listeners) > 0 && !slices.ContainsFunc(e.listeners, func(l listener) bool { return l.warming })
 }

@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// Options say what to play. Address must be given.
+// Options describe a fleet. Address is required.
 type Options struct {
-	Address string // of the server, host:port; of several, with commas: an Envoy leaves one that fails it for the next
+	Address string // host:port of the server, or of several, separated by commas; an Envoy goes from one that fails to the next
 	Delta   bool
 	TLS     *tls.Config // nil: plaintext
-	First   int         // number of the first Envoy: it has id "edge-00000" and address 127.1.0.1 where this is 0
+	First   int         // number of the first Envoy; number 0 has the id "edge-00000" and the address 127.1.0.1
 	Clients int
-	Roles   [roles]int // how many of them are not Steady; Roles[Steady] is ignored
+	Roles   [roles]int // how many have each role; the others are Steady, whatever Roles[Steady] is
 	Node    int        // size of the node message in bytes; default 30 KiB
 
 	Namespace string // in the node metadata; "": none
 
-	// Runs, if set, is told of each revision of a filter that requests meet from now
-	// on at an Envoy; by that Envoy's goroutine.
+	// Runs, if set, is called when requests begin to meet another revision of a
+	// filter at an Envoy. That Envoy's goroutine calls it.
 	Runs func(node, filter string, revision int)
 
 	RefuseAbove int           // see Refusing
@@ -35,7 +35,7 @@ type Options struct {
 	Backoff     time.Duration // before connecting again; default 100 ms
 }
 
-// Fleet is a number of Envoys.
+// Fleet is many Envoys.
 type Fleet struct {
 	options  Options
 	servers  []string // their addresses
@@ -46,13 +46,13 @@ type Fleet struct {
 	goal     atomic.Pointer[Goal]
 	counters counters
 
-	dials, downloads chan struct{} // bound what is under way
+	dials, downloads chan struct{} // limit how many are in progress
 
 	mu    sync.Mutex
 	conns map[*envoy]net.Conn
-	err   error // the last one
+	err   error // the last error
 
-	ctx    context.Context // from Start to Stop; downloads outlive the stream that they came up on
+	ctx    context.Context // from Start to Stop; downloads outlive the stream that caused them
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -62,20 +62,20 @@ type counters struct {
 	fetches, refetches, failed, downloaded, lost atomic.Int64
 }
 
-// Counts are totals, but for Connected.
+// Counts are totals, except for Connected.
 type Counts struct {
 	Connected  int64
 	Responses  int64 // received
 	Refused    int64 // of them
 	Bytes      int64 // received on ADS streams, HTTP/2 framing included
-	Fetches    int64 // of modules, begun
-	Refetches  int64 // of them: while another of the same was under way
+	Fetches    int64 // downloads of modules that began
+	Refetches  int64 // of them, while another one of the same module was in progress
 	Failed     int64 // of them
-	Downloaded int64 // bytes
+	Downloaded int64 // in bytes
 	Lost       int64 // connections
 }
 
-// New makes a fleet. It raises the limit of open files.
+// New returns a fleet. It raises the limit of open files.
 func New(o Options) (*Fleet, error) {
 	if o.Node == 0 {
 		o.Node = 30 << 10
@@ -122,8 +122,8 @@ func New(o Options) (*Fleet, error) {
 	return f, nil
 }
 
-// spareFiles raises the limit of open files to what is allowed, and tells how
-// many are left beside the streams.
+// spareFiles raises the limit of open files as far as allowed, and returns how many
+// are left beside the streams.
 func spareFiles(clients int) (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -144,7 +144,7 @@ func (f *Fleet) nodeFor(n int) []byte {
 	return append(appendString(make([]byte, 0, len(f.node)+16), 1, nodeID(n)), f.node...)
 }
 
-// Start connects all, until Stop.
+// Start connects all Envoys, until Stop.
 func (f *Fleet) Start(ctx context.Context) {
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	for _, e := range f.envoys {
@@ -152,13 +152,13 @@ func (f *Fleet) Start(ctx context.Context) {
 	}
 }
 
-// Stop ends all and waits for it.
+// Stop disconnects all Envoys, and waits until all goroutines have ended.
 func (f *Fleet) Stop() {
 	f.cancel()
 	f.wg.Wait()
 }
 
-// Cut closes all connections; the Envoys connect again.
+// Cut closes all connections. The Envoys connect again.
 func (f *Fleet) Cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,7 +167,7 @@ func (f *Fleet) Cut() {
 	}
 }
 
-// Counts gives the counters as they are now.
+// Counts returns the current counters.
 func (f *Fleet) Counts() Counts {
 	c := &f.counters
 	return Counts{
@@ -177,8 +177,8 @@ func (f *Fleet) Counts() Counts {
 	}
 }
 
-// Pushes tells, after Stop, how many responses with filters came to the Envoys
-// of a role.
+// Pushes returns, after Stop, how many responses with filters the Envoys of a role
+// received.
 func (f *Fleet) Pushes(role Role) int64 {
 	var n int64
 	for _, e := range f.envoys {
@@ -189,7 +189,7 @@ func (f *Fleet) Pushes(role Role) int64 {
 	return n
 }
 
-// Err is the last thing that went wrong for some Envoy, nil if nothing has.
+// Err returns the last error of any Envoy, or nil.
 func (f *Fleet) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -243,8 +243,8 @@ func (f *Fleet) fail(err error) {
 	f.mu.Unlock()
 }
 
-// fetch downloads a module in the background, once more even if that is under
-// way already, as Envoy does.
+// fetch downloads a module in the background. As Envoy does, it begins another
+// download even if one is in progress.
 func (f *Fleet) fetch(e *envoy, c *content) {
 	f.counters.fetches.Add(1)
 	if e.code.begin(c.sha256) > 0 {
@@ -282,7 +282,7 @@ func (c *cache) has(sha256 string) bool {
 	return slices.Contains(c.here, sha256)
 }
 
-// begin gives how many fetches of it were under way.
+// begin returns how many downloads of the module were in progress.
 func (c *cache) begin(sha256 string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Goal is a revision that all Steady Envoys are to run.
+// Goal is a revision that all Steady Envoys should run.
 type Goal struct {
 	fleet    *Fleet
 	revision int
@@ -26,13 +26,14 @@ type Goal struct {
 	times []time.Duration
 }
 
-// Watch begins to look for a revision, or a later one, in slots of all Steady
-// Envoys, each ready and all of it acknowledged. It replaces the goal before.
+// Watch begins to wait until slots of all Steady Envoys have a revision or a later
+// one, each Envoy is ready, and has acknowledged everything. It replaces the
+// previous goal.
 func (f *Fleet) Watch(revision int, slots ...string) *Goal {
 	return f.WatchRoutes(revision, nil, slots...)
 }
 
-// WatchRoutes looks for what requests of routes meet, too.
+// WatchRoutes also waits for what requests of routes meet.
 func (f *Fleet) WatchRoutes(revision int, routes []RouteGoal, slots ...string) *Goal {
 	g := &Goal{fleet: f, revision: revision, slots: slots, routes: routes, start: time.Now(), done: make(chan struct{})}
 	g.left.Store(int64(f.steady()))
@@ -50,8 +51,8 @@ func (f *Fleet) steady() int {
 	return n
 }
 
-// meets looks whether e has come to the fleet's goal, all it has to answer
-// being on its way.
+// meets checks whether e has reached the fleet's goal. All its answers must have
+// been sent.
 func (f *Fleet) meets(e *envoy) {
 	g := f.goal.Load()
 	if g == nil || e.met == g || e.role != Steady || !e.ready() {
@@ -77,10 +78,10 @@ func (f *Fleet) meets(e *envoy) {
 	}
 }
 
-// First is how long after Watch the first response came to any Envoy.
+// First returns the time from Watch until the first response to any Envoy.
 func (g *Goal) First() time.Duration { return time.Duration(g.first.Load()) }
 
-// responded notes that a response has come.
+// responded records that a response has arrived.
 func (f *Fleet) responded() {
 	f.counters.responses.Add(1)
 	if g := f.goal.Load(); g != nil && g.first.Load() == 0 {
@@ -88,8 +89,8 @@ func (f *Fleet) responded() {
 	}
 }
 
-// Wait waits until all have met the goal, and gives how long each took since
-// Watch, in order of time.
+// Wait waits until all have met the goal, and returns how long each took since
+// Watch, in ascending order.
 func (g *Goal) Wait(ctx context.Context) ([]time.Duration, error) {
 	select {
 	case <-g.done:
@@ -103,8 +104,8 @@ func (g *Goal) Wait(ctx context.Context) ([]time.Duration, error) {
 	return g.times, nil
 }
 
-// Lacking describes, after Stop, up to limit Envoys that have not met the
-// newest goal.
+// Lacking describes, after Stop, at most limit Envoys that have not met the newest
+// goal.
 func (f *Fleet) Lacking(limit int) []string {
 	var out []string
 	g := f.goal.Load()
@@ -117,7 +118,7 @@ func (f *Fleet) Lacking(limit int) []string {
 	return out
 }
 
-// describe says what an Envoy has and waits for.
+// describe returns what an Envoy has and what it waits for.
 func (e *envoy) describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d responses with filters, the last %v before the end", nodeID(e.n), e.pushes, e.ended.Sub(e.last).Round(time.Millisecond))

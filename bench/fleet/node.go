@@ -9,9 +9,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
-// nodeOf gives all of a node message but its id: the version, metadata like a
-// sidecar's that knows so many servers, and a list of extensions, as Envoy sends it, until it has size
-// bytes.
+// nodeOf returns a node message without its id. It has the version, metadata like
+// that of a sidecar, and extensions as Envoy lists them, until it has size bytes.
 func nodeOf(cluster, namespace string, servers, size int) ([]byte, error) {
 	all := map[string]any{"LABELS": map[string]any{"app": "bench", "version": "v1", "pod-template-hash": "5d8b9c7f6d"}}
 	if namespace != "" {

@@ -5,8 +5,8 @@ type Role uint8
 
 const (
 	Steady   Role = iota
-	Stalled       // once it is ready it reads nothing more
-	Refusing      // it refuses every filter of a revision above Options.RefuseAbove
+	Stalled       // when it is ready, it stops reading
+	Refusing      // it rejects every filter of a revision above Options.RefuseAbove
 	Restless      // it connects again every second or two
 	roles
 )

@@ -10,7 +10,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 )
 
-// route is one of a route configuration, found by the prefix that it matches.
+// route is a route of a route configuration. The prefix that it matches identifies it.
 type route struct {
 	prefix string
 	says   map[string]bool // whether a slot runs
@@ -38,7 +38,7 @@ func readRoutes(value []byte) (*content, error) {
 	return c, nil
 }
 
-// slotsIn reads which slots run; nil: nothing is said of any.
+// slotsIn returns which slots run, or nil if no slot is mentioned.
 func slotsIn(configs map[string]*anypb.Any) (map[string]bool, error) {
 	var says map[string]bool
 	for slot, a := range configs {
@@ -57,7 +57,7 @@ func slotsIn(configs map[string]*anypb.Any) (map[string]bool, error) {
 	return says, nil
 }
 
-// runs tells whether requests of a route run through a slot.
+// runs reports whether requests of a route run through a slot.
 func (c *content) runs(r route, slot string) bool {
 	if runs, ok := r.says[slot]; ok {
 		return runs
@@ -66,7 +66,7 @@ func (c *content) runs(r route, slot string) bool {
 	return runs || !ok
 }
 
-// Treatment is what is to become of a filter on a route.
+// Treatment is what should happen to a filter on a route.
 type Treatment int
 
 const (
@@ -75,13 +75,13 @@ const (
 	Variant                  // it runs there with another configuration
 )
 
-// RouteGoal is what requests of the first route with a prefix are to meet of a filter.
+// RouteGoal is what requests of the first route with a prefix should meet of a filter.
 type RouteGoal struct {
 	Prefix, Filter string
 	Treatment      Treatment
 }
 
-// meets tells whether requests do, in a revision or a later one, and once.
+// meets reports whether requests meet it exactly once, in a revision or a later one.
 func (e *envoy) meets(g RouteGoal, revision int) bool {
 	for _, l := range e.listeners {
 		for _, name := range l.routes {

@@ -24,21 +24,21 @@ var typeURLs = [kinds]string{
 	"type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
 }
 
-// wholeState says whether a state-of-the-world response of this type has all
-// resources, so that one that is left out is removed.
+// wholeState reports whether a state-of-the-world response of this type has all
+// resources, so that a missing one is removed.
 func (k kind) wholeState() bool { return k == clusters || k == listeners }
 
 // request is a DiscoveryRequest or a DeltaDiscoveryRequest of
 // envoy/service/discovery/v3/discovery.proto.
 type request struct {
 	kind    kind
-	node    []byte // envoy.config.core.v3.Node; empty: not told
+	node    []byte // envoy.config.core.v3.Node; empty: not sent
 	nonce   string
-	refused string // why the response was refused; "": it was not
+	refused string // why the response is rejected; "": it is acknowledged
 
 	version string   // state of the world
-	names   []string // state of the world: all; delta: what is new
-	gone    []string // delta
+	names   []string // state of the world: all; delta: the new ones
+	gone    []string // delta: those that are no longer needed
 	initial map[string]string
 }
 
@@ -72,7 +72,7 @@ func (r *request) appendDelta(b []byte) []byte {
 	return appendBytes(b, 7, r.status())
 }
 
-// status is a google.rpc.Status: INTERNAL and the message, as Envoy has it.
+// status returns a google.rpc.Status with INTERNAL and the message, as Envoy sends it.
 func (r *request) status() []byte {
 	if r.refused == "" {
 		return nil
@@ -97,7 +97,7 @@ func appendBytes(b []byte, num protowire.Number, s []byte) []byte {
 }
 
 // response is a DiscoveryResponse or a DeltaDiscoveryResponse. It refers to the
-// bytes it was decoded from.
+// bytes that it was decoded from.
 type response struct {
 	kind      kind
 	version   []byte
@@ -106,7 +106,7 @@ type response struct {
 	removed   [][]byte
 }
 
-// wireResource is a resource; name and version are delta's.
+// wireResource is a resource. Only delta has name and version.
 type wireResource struct {
 	name, version, value []byte
 }

@@ -1,19 +1,18 @@
-// Package dryrun starts a Proxy-Wasm module the way Envoy would for a filter,
-// before any Envoy sees it: the reason why it can't be used is known at once,
-// with what the module logged, and no Envoy has to try.
+// Package dryrun starts a Proxy-Wasm module as Envoy would for a filter, before
+// any Envoy sees the module. If the module can't be used, the reason is known at
+// once, with what the module logged.
 //
-// Start with [New]. A [Runner] has a module started in a process of its own
-// ([Sandbox]), within limits of time and memory, and called as Envoy does when
-// it creates a plugin: _initialize (or _start), proxy_on_context_create,
-// proxy_on_vm_start and proxy_on_configure with the filter's configurations.
-// The host that it sees is written after the Proxy-Wasm specification
-// (github.com/proxy-wasm/spec, ABI versions 0.1.0, 0.2.0 and 0.2.1) and
-// answers like Envoy's while a plugin is configured.
+// Start with [New]. A [Runner] starts modules in separate processes ([Sandbox]),
+// with limits on time and memory. It makes the calls that Envoy makes to create a
+// plugin: _initialize (or _start), proxy_on_context_create, proxy_on_vm_start and
+// proxy_on_configure with the filter's configurations. The host implements the
+// Proxy-Wasm specification (github.com/proxy-wasm/spec, ABI versions 0.1.0, 0.2.0
+// and 0.2.1) and answers as Envoy does while it configures a plugin.
 //
-// A dry run only finds fault where Envoy would, or with what takes more time
-// or memory than a filter's start may. Where an answer depends on what only a
-// real Envoy has (its node, its environment, Wasm features that the virtual
-// machine here lacks), the module is let through: each Envoy tries it in its
+// A dry run rejects only what Envoy would reject, and what takes more time or
+// memory than the start of a filter may take. If the result depends on what only
+// a real Envoy has (its node, its environment, Wasm features that the virtual
+// machine here lacks), the module passes, because each Envoy tries it in its
 // primer anyway.
 package dryrun
 
@@ -36,26 +35,27 @@ import (
 	"wasmxds/state"
 )
 
-// Options are for [New]; Store and Command must be given.
+// Options are the options of [New]. Store and Command are required.
 type Options struct {
 	Store *module.Store
 	// Command starts a process that calls [Sandbox] with its standard input and
-	// output: a program's path and then its arguments, the zeroth included.
+	// output. It is the path of a program, followed by its arguments from the zeroth on.
 	Command []string
-	// State keeps, across restarts, which trials ended their process; nil: that
-	// isn't kept.
+	// State keeps, across restarts, which trials ended their process. If it is
+	// nil, this is not kept.
 	State *state.Writer
 
-	// Time is for one start, besides compiling; default 10 s.
+	// Time limits one start, without compilation. The default is 10 s.
 	Time time.Duration
-	// Memory of one module, in bytes; default 256 MiB (Envoy's limit is 1 GiB).
+	// Memory limits the memory of one module, in bytes. The default is 256 MiB
+	// (Envoy's limit is 1 GiB).
 	Memory int64
-	// AtOnce is how many modules are tried at the same time, and one more of
-	// those that take long; default the number of CPUs, at most 4.
+	// AtOnce is how many modules are tried at the same time, in addition to one
+	// that takes long. The default is the number of CPUs, at most 4.
 	AtOnce int
 
-	// HostEnv names the variables of this process that a module may see where
-	// its filter's hostEnv names them; the rest are as if they weren't set.
+	// HostEnv names the environment variables of this process that a module may
+	// see if its filter's hostEnv names them, too. To a module, no others are set.
 	HostEnv   []string
 	LookupEnv func(string) (string, bool) // default os.LookupEnv
 	Logger    *slog.Logger
@@ -63,10 +63,10 @@ type Options struct {
 
 // Runner tries modules. It is safe for concurrent use.
 //
-// A module is interpreted first: most start within milliseconds, while
-// compiling a filter in Go takes over a second. One that takes long then, or
-// recurses deeply, is compiled and started again; those wait for each other,
-// and hold up no others.
+// A module is interpreted first, because most start within milliseconds, while
+// compiling a filter in Go takes over a second. A module that takes long, or
+// recurses deeply, is compiled and started again. Only one is compiled at a time,
+// and the others do not wait for it.
 type Runner struct {
 	options Options
 	blame   *blame
@@ -75,8 +75,8 @@ type Runner struct {
 	long    *semaphore.Weighted // for one that is compiled
 }
 
-// New makes a Runner, to be closed after use. When ctx ends, what is being
-// tried is given up, and nothing is tried any more.
+// New returns a Runner. The caller must close it. When ctx ends, the Runner gives
+// up what it is trying, and tries nothing more.
 func New(ctx context.Context, options Options) *Runner {
 	o := options
 	o.Time = cmp.Or(o.Time, 10*time.Second)
@@ -100,12 +100,12 @@ func New(ctx context.Context, options Options) *Runner {
 // Close ends all processes.
 func (r *Runner) Close() { r.pool.close() }
 
-// Key names all that the outcome depends on.
+// Key identifies everything that the outcome depends on.
 func (r *Runner) Key(f *definition.Filter, sum string) string { return r.inputs(f, sum).key() }
 
 // Run tries a module of the store for a filter. A *[module.ContentError] says
-// why Envoy could not use it; any other error, that it could not be tried or
-// that there was no time for it.
+// why Envoy could not use it. Any other error means that it could not be tried,
+// or not in time.
 func (r *Runner) Run(ctx context.Context, f *definition.Filter, m module.Info) error {
 	t := tried{in: r.inputs(f, m.SHA256)}
 	t.key = t.in.key()
@@ -116,7 +116,7 @@ func (r *Runner) Run(ctx context.Context, f *definition.Filter, m module.Info) e
 	return r.verdict(t, answer)
 }
 
-// judge has a module tried, and tried again where that may help.
+// judge tries a module, and tries it again if that may help.
 func (r *Runner) judge(ctx context.Context, t *tried, q request) (reply, error) {
 	if err := r.blame.verdict(t.key); err != nil {
 		return reply{}, err
@@ -145,10 +145,10 @@ func (r *Runner) judge(ctx context.Context, t *tried, q request) (reply, error) 
 type tried struct {
 	in      inputs
 	key     string
-	strikes int // before
+	strikes int // from earlier trials
 }
 
-// attempt has a module tried once.
+// attempt tries a module once.
 func (r *Runner) attempt(ctx context.Context, t tried, q request) (reply, error) {
 	places := r.places
 	if q.Compile {
@@ -162,7 +162,7 @@ func (r *Runner) attempt(ctx context.Context, t tried, q request) (reply, error)
 	if err != nil {
 		return reply{}, err
 	}
-	// The deadline is for a machine that is busy: CPU time is limited as well.
+	// CPU time is limited as well. The deadline only ends what a busy machine does not get done.
 	limited, cancel := context.WithTimeout(ctx, patience+3*q.CPU)
 	defer cancel()
 	r.blame.begin(ctx, t.key, t.in, t.strikes, q.Compile)
@@ -180,10 +180,10 @@ func (r *Runner) attempt(ctx context.Context, t tried, q request) (reply, error)
 	return answer, err
 }
 
-// patience is for a process to start and to take a module, on a busy machine.
+// patience is the time for a process to start and to receive a module, on a busy machine.
 const patience = 10 * time.Second
 
-// verdict is what follows from an answer.
+// verdict returns what follows from an answer.
 func (r *Runner) verdict(t tried, answer reply) error {
 	switch answer.Outcome {
 	case passed:
@@ -202,8 +202,8 @@ func (r *Runner) verdict(t tried, answer reply) error {
 	return errors.New(answer.Message)
 }
 
-// sentence is what follows from the end of a process that had but this module
-// to try.
+// sentence returns what follows from the end of a process that tried only this
+// module.
 func (r *Runner) sentence(t tried, end *died) error {
 	r.options.Logger.Warn("dry run ended its process", "filter", t.in.Name, "sha256", t.in.SHA256, "state", end.state, "error", end.err, "stderr", end.stderr.line())
 	budget := 2 * r.options.Time
@@ -213,18 +213,18 @@ func (r *Runner) sentence(t tried, end *died) error {
 		return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: %v of CPU time are not enough to compile and start it", budget))
 	case end.late:
 		return fmt.Errorf("dry run: it was cut off after %v of CPU time: the machine is busy", end.used().Round(time.Millisecond))
-	case killed == syscall.SIGKILL: // by somebody else, who may have had a reason
+	case killed == syscall.SIGKILL: // by another process, perhaps because memory ran out
 		r.blame.strike(t.key, t.in, t.strikes+1)
 		return cmp.Or(r.blame.verdict(t.key), error(end))
 	case code == exitMemory, end.stderr.contains("out of memory"), end.stderr.contains("cannot allocate memory"),
-		end.stderr.contains("ThreadSanitizer failed to allocate"), // of a test with the race detector
+		end.stderr.contains("ThreadSanitizer failed to allocate"), // in tests with the race detector
 		end.stderr.contains("pthread_create failed"), end.stderr.contains("new OS thread"):
 		return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: it takes more than %d MiB of memory to compile and start it", Room>>20))
 	}
 	return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: it ends the process that tries it (%v)", end.state))
 }
 
-// refused is the verdict that Envoy could not use the module.
+// refused returns the verdict that Envoy could not use the module.
 func refused(hint, format string, args ...any) error {
 	return &module.ContentError{Message: "dry run: " + fmt.Sprintf(format, args...), Hint: hint}
 }

@@ -58,12 +58,12 @@ func isCurl(program string) bool {
 	return program == "curl" || program == "curl.exe"
 }
 
-// request is the request according to the options so far.
+// request is the request that the options so far describe.
 type request struct {
 	method  string
 	url     string
 	headers [][2]string
-	// dropped are headers that curl is told not to send.
+	// dropped are headers that curl must not send.
 	dropped []string
 	data    []string
 	hasData bool
@@ -121,8 +121,8 @@ func (r *request) long(name string, rest []string) ([]string, error) {
 	return rest[1:], r.set(name, rest[0])
 }
 
-// short reads options of a letter each, of which the last may have a value, with or
-// without a space.
+// short reads options of one letter. The last one may have a value, with or without a space
+// before it.
 func (r *request) short(letters string, rest []string) ([]string, error) {
 	for i, letter := range letters {
 		name, ok := long[letter]
@@ -143,7 +143,7 @@ func (r *request) short(letters string, rest []string) ([]string, error) {
 	return rest, nil
 }
 
-// set takes an option by its long name.
+// set applies an option, which has its long name.
 func (r *request) set(name, value string) error {
 	switch name {
 	case "request":
@@ -297,7 +297,7 @@ func nonEmpty(s string) []string {
 // hopByHop are headers that Envoy removes, or that concern only its connection.
 var hopByHop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "transfer-encoding": true, "expect": true}
 
-// usual adds the headers that curl sends by itself, or for other options.
+// usual adds the headers that curl sends by default, or because of other options.
 func (r *request) usual(hasBody bool, u *url.URL) {
 	add := func(name, value string) {
 		for _, h := range r.headers {

@@ -1,6 +1,6 @@
 package curl
 
-// long are the long names of options of one letter.
+// long has the long names of options of one letter.
 var long = map[rune]string{
 	'X': "request", 'H': "header", 'd': "data", 'G': "get", 'I': "head", 'b': "cookie", 'A': "user-agent", 'e': "referer", 'u': "user",
 	'F': "form", 'T': "upload-file", 'K': "config", 'n': "netrc",
@@ -11,13 +11,13 @@ var long = map[rune]string{
 	'y': "speed-time", 'Y': "speed-limit", 'z': "time-cond", 'C': "continue-at",
 }
 
-// withValue are options besides those of ignoredWithValue that a value follows.
+// withValue has the options with a value, except those in ignoredWithValue.
 var withValue = set(
 	"request", "url", "header", "proxy-header", "data", "data-ascii", "data-binary", "data-raw", "data-urlencode", "json", "cookie", "user-agent", "referer",
 	"user", "oauth2-bearer", "form", "form-string", "upload-file", "config", "variable", "aws-sigv4", "request-target", "range", "time-cond", "continue-at",
 )
 
-// ignored are options that say nothing of the request.
+// ignored has options that do not change the request.
 var ignored = set(
 	"silent", "show-error", "verbose", "include", "insecure", "location", "location-trusted", "fail", "fail-with-body", "fail-early", "globoff", "no-buffer", "buffer",
 	"remote-name", "remote-header-name", "junk-session-cookies", "progress-bar", "progress-meter", "disable", "append", "remote-time", "ipv4", "ipv6", "http0.9", "http1.0", "http1.1", "http2",
@@ -26,7 +26,7 @@ var ignored = set(
 	"alpn", "npn", "sessionid", "cert-status", "proxy-insecure", "xattr", "suppress-connect-headers",
 )
 
-// ignoredWithValue are such options that a value follows.
+// ignoredWithValue has those of them that have a value.
 var ignoredWithValue = set(
 	"output", "output-dir", "write-out", "max-time", "connect-timeout", "stderr", "proxy", "proxy-user", "cookie-jar", "cert", "cert-type", "key", "key-type", "cacert", "capath", "dump-header",
 	"speed-time", "speed-limit", "retry", "retry-delay", "retry-max-time", "limit-rate", "resolve", "connect-to", "interface", "max-redirs", "max-filesize", "ciphers", "tls13-ciphers",

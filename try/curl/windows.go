@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// ofWindows matches a command for Windows' cmd.exe, as browsers copy it there: its words
-// are in ^" or its lines go on with ^.
+// ofWindows matches a command for Windows' cmd.exe, as browsers copy it there. Its words are
+// in ^", or its lines end with ^ to be continued.
 var ofWindows = regexp.MustCompile(`(?i)^\s*curl(\.exe)?\s([^'\n]*\s)?(\^"|\^\r?\n)`)
 
-// windowsWords splits a command as cmd.exe and the runtime library of a program on
-// Windows do, one after the other.
+// windowsWords splits a command as Windows does: first cmd.exe, then the runtime library of
+// the program.
 func windowsWords(command string) ([]string, error) {
 	return arguments(uncareted(strings.ReplaceAll(command, "\r\n", "\n")))
 }
 
-// uncareted is the command as cmd.exe hands it on: outside of quotes, a caret makes
-// the next character plain, or the line go on.
+// uncareted returns the command as cmd.exe passes it on. Outside of quotes, a caret removes
+// the meaning of the next character, which may be the end of the line.
 func uncareted(command string) string {
 	var out strings.Builder
 	quoted := false
@@ -27,7 +27,7 @@ func uncareted(command string) string {
 		switch {
 		case c == '^' && !quoted:
 			if i++; i < len(rest) && rest[i] == '\n' {
-				i++ // what follows is plain as well
+				i++ // the next character has no meaning either
 			}
 			if i < len(rest) {
 				out.WriteRune(rest[i])
@@ -36,15 +36,15 @@ func uncareted(command string) string {
 		case c == '"':
 			quoted = !quoted
 		case c == '\n', !quoted && (c == '&' || c == '|'):
-			return out.String() // another command
+			return out.String() // the rest is another command
 		}
 		out.WriteRune(c)
 	}
 	return out.String()
 }
 
-// arguments splits a command line: backslashes are plain but before a quote, and two
-// quotes within quotes are one.
+// arguments splits a command line. A backslash has a meaning only before a quote, and two
+// quotes within quotes stand for one.
 func arguments(line string) (words []string, err error) {
 	var word strings.Builder
 	in, quoted := false, false

@@ -8,10 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// words splits a command as a POSIX shell and bash do, as far as that needs nothing
-// but the text: quotes, escapes, $'…', comments and lines that go on. What a shell
-// would have to know more for (variables, other commands) is an error. It ends where
-// the command does.
+// words splits a command as a POSIX shell and bash do. It knows quotes, escapes, $'…',
+// comments and continued lines. Variables and other commands are errors, because their values
+// are not known here. It stops at the end of the command.
 func words(command string) ([]string, error) {
 	s := &splitter{rest: command}
 	for s.err == nil && s.rest != "" && !s.ended {
@@ -24,8 +23,8 @@ func words(command string) ([]string, error) {
 type splitter struct {
 	rest  string
 	word  strings.Builder
-	in    bool // a word has begun, which may be empty
-	ended bool // the command has
+	in    bool // within a word, which may be empty so far
+	ended bool // the command has ended
 	words []string
 	err   error
 }
@@ -85,7 +84,7 @@ func (s *splitter) next() {
 		s.end()
 		s.rest = after
 	case c == '\n':
-		// Copies of documentation have empty lines between those that go on.
+		// Commands that are copied from documentation have empty lines between continued ones.
 		s.end()
 		s.rest = after
 		s.ended = len(s.words) > 0 && !strings.HasPrefix(strings.TrimLeft(after, " \t\r\n"), "-")
@@ -98,7 +97,7 @@ func (s *splitter) next() {
 	}
 }
 
-// named says whether text goes on as a variable or another command does after $.
+// named reports whether a text is what follows $ in a variable or in another command.
 func named(text string) bool {
 	if text == "" {
 		return false
@@ -107,7 +106,7 @@ func named(text string) bool {
 	return c == '{' || c == '(' || c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// double reads on to the end of a text in double quotes.
+// double reads the rest of a text in double quotes.
 func (s *splitter) double() {
 	s.in = true
 	for {
@@ -148,7 +147,7 @@ var simple = map[byte]string{
 	'\\': "\\", '\'': "'", '"': "\"", '?': "?",
 }
 
-// ansi reads on to the end of $'…'.
+// ansi reads the rest of $'…'.
 func (s *splitter) ansi() {
 	s.in = true
 	for {
@@ -173,8 +172,8 @@ func (s *splitter) ansi() {
 	}
 }
 
-// escaped reads what stands behind a backslash in $'…', and how much of the text that
-// is.
+// escaped returns the meaning of what follows a backslash in $'…', and the length of what it
+// read.
 func escaped(text string) (string, int, error) {
 	c := text[0]
 	if known, ok := simple[c]; ok {

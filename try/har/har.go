@@ -1,7 +1,7 @@
 // Package har reads HTTP archives (HAR 1.2), in which browsers and proxies
 // keep requests with their responses.
 //
-// Start with [Read]. It also accepts what tools really write where that differs from the
+// Start with [Read]. It also accepts what common tools write in disagreement with the
 // specification.
 package har
 
@@ -20,7 +20,7 @@ import (
 	"wasmxds/definition"
 )
 
-// Bounds of an archive.
+// Limits for an archive.
 const (
 	MaxSize    = 64 << 20 // bytes
 	MaxEntries = 10_000
@@ -30,7 +30,7 @@ const (
 type Exchange struct {
 	Name     string // method and URL, for people
 	Request  definition.TestMessage
-	Response definition.TestMessage // no headers: it had none
+	Response definition.TestMessage // without headers if there was no response
 }
 
 type archive struct {
@@ -194,7 +194,7 @@ func (r *response) message() (m definition.TestMessage, err error) {
 		return m, fmt.Errorf("content: %w", err)
 	}
 	m.Headers = [][2]string{{":status", strconv.Itoa(status)}}
-	// An archive has the body as it was before it was compressed.
+	// An archive has the body without compression.
 	headers, _ := fields(r.Headers, len(body), "content-encoding")
 	m.Headers = append(m.Headers, headers...)
 	if len(body) > 0 {
@@ -206,7 +206,7 @@ func (r *response) message() (m definition.TestMessage, err error) {
 // hopByHop are headers that Envoy removes, or that concern only its connection.
 var hopByHop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "transfer-encoding": true, "host": true}
 
-// fields are headers as filters get them: of HTTP/2 archives also have pseudo headers.
+// fields returns headers as filters get them. Archives of HTTP/2 also contain pseudo headers.
 func fields(written []pair, size int, but ...string) (headers [][2]string, has map[string]bool) {
 	has = map[string]bool{}
 	for _, h := range written {
@@ -220,7 +220,7 @@ func fields(written []pair, size int, but ...string) (headers [][2]string, has m
 			}
 			value = strconv.Itoa(size)
 		}
-		// Chrome joins headers of one name by a line break.
+		// Chrome joins the values of one name with line breaks.
 		for line := range strings.SplitSeq(value, "\n") {
 			if httpguts.ValidHeaderFieldValue(line) {
 				headers = append(headers, [2]string{name, line})

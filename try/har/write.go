@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Recorded is a request that is written without a body, and the status of its response;
-// 0: it is not known.
+// Recorded is a request without its body, and the status of its response, or 0 if that is not
+// known.
 type Recorded struct {
 	At          time.Time
 	Method, URL string
@@ -15,7 +15,7 @@ type Recorded struct {
 	Status      int
 }
 
-// written is an archive with all fields that HAR 1.2 demands.
+// written is an archive with all fields that HAR 1.2 requires.
 type written struct {
 	Log struct {
 		Version string         `json:"version"`
