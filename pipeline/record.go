@@ -23,11 +23,14 @@ const flushed = time.Second
 // recordAsk has a recording begun or ended.
 type recordAsk struct {
 	recording.Order
-	End bool `json:"end,omitempty"`
+	End    bool `json:"end,omitempty"`
+	Counts bool `json:"counts,omitempty"` // how many there are by now
 }
 
 type recordAnswer struct {
 	Requests []recording.Request `json:"requests,omitempty"`
+	Taken    int                 `json:"taken,omitempty"`
+	Unable   bool                `json:"unable,omitempty"` // the Envoy is connected here, and can't be told to report requests
 }
 
 // recordings ends recordings that others began and do not end.
@@ -42,8 +45,13 @@ func (p *Pipeline) recordsFor(peers *replica.Peers) {
 		return replica.CallAll[recordAsk, recordAnswer](ctx, peers, recordPath, a)
 	}
 	replica.On(peers, recordPath, func(_ context.Context, _ replica.Member, a recordAsk) (recordAnswer, error) {
-		if a.End {
-			return recordAnswer{p.endHere(a.Order)}, nil
+		switch {
+		case a.End:
+			return recordAnswer{Requests: p.endHere(a.Order)}, nil
+		case a.Counts:
+			return recordAnswer{Taken: p.recorder.Taken(a.Node, a.ID)}, nil
+		case p.XDS.CannotSample(a.Node):
+			return recordAnswer{Unable: true}, nil
 		}
 		a.Until = time.Now().Add(min(a.Until.Sub(a.Since), recording.MaxTime)) // clocks differ
 		a.Since = time.Now()
@@ -105,6 +113,9 @@ func (p *Pipeline) Record(ctx context.Context, o recording.Order) ([]recording.R
 	if err := p.connected(o.Node); err != nil {
 		return nil, err
 	}
+	if p.XDS.CannotSample(o.Node) {
+		return nil, unable(o.Node)
+	}
 	o.ID = rand.Text()
 	full, err := p.beginHere(o)
 	if err != nil {
@@ -112,16 +123,14 @@ func (p *Pipeline) Record(ctx context.Context, o recording.Order) ([]recording.R
 	}
 	p.options.Log.Info("recording requests", "node", o.Node, "by", o.By, "until", o.Until, "count", o.Count, "headers", o.Headers)
 	others := p.others != nil
+	isUnable := false
 	if others {
-		p.missedBy(p.others.record(ctx, recordAsk{Order: o}), o)
+		answers := p.others.record(ctx, recordAsk{Order: o})
+		p.missedBy(answers, o)
+		isUnable = slices.ContainsFunc(answers, func(a replica.Answer[recordAnswer]) bool { return a.Err == nil && a.Is.Unable })
 	}
-	limit := time.NewTimer(time.Until(o.Until))
-	defer limit.Stop()
-	select {
-	case <-ctx.Done():
-	case <-full:
-	case <-limit.C:
-		wait(ctx, flushed)
+	if !isUnable {
+		p.untilFull(ctx, o, full)
 	}
 	requests := p.endHere(o)
 	if others {
@@ -133,10 +142,51 @@ func (p *Pipeline) Record(ctx context.Context, o recording.Order) ([]recording.R
 		}
 		p.missedBy(answers, o)
 	}
+	if isUnable {
+		return nil, unable(o.Node)
+	}
 	slices.SortStableFunc(requests, func(a, b recording.Request) int { return a.At.Compare(b.At) })
 	requests = requests[:min(len(requests), o.Count)]
 	p.options.Log.Info("recorded requests", "node", o.Node, "by", o.By, "requests", len(requests))
 	return requests, ctx.Err()
+}
+
+// untilFull waits until the order's time is over or there are enough requests, here and at
+// other servers together.
+func (p *Pipeline) untilFull(ctx context.Context, o recording.Order, full <-chan struct{}) {
+	limit := time.NewTimer(time.Until(o.Until))
+	defer limit.Stop()
+	var count <-chan time.Time
+	if p.others != nil {
+		t := time.NewTicker(flushed)
+		defer t.Stop()
+		count = t.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-full:
+			return
+		case <-limit.C:
+			wait(ctx, flushed)
+			return
+		case <-count:
+			asking, cancel := context.WithTimeout(ctx, 10*flushed)
+			told := 0
+			for _, a := range p.others.record(asking, recordAsk{Order: o, Counts: true}) {
+				told += a.Is.Taken
+			}
+			cancel()
+			p.recorder.Elsewhere(o.Node, o.ID, told)
+		}
+	}
+}
+
+// unable says why an Envoy reports no requests, whatever it serves.
+func unable(node string) error {
+	return &admin.Unrecorded{Text: node + " can't be told to report requests: its bootstrap has no runtime layer for xds-server; " +
+		"start it with one that xds-server bootstrap writes"}
 }
 
 // missedBy logs which servers did not record.

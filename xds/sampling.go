@@ -41,3 +41,17 @@ func (s *Server) clientsOf(node string) []*client {
 	}
 	return nil
 }
+
+// CannotSample reports whether an Envoy of a node is connected to this server and does not
+// subscribe to the runtime layer that has it report requests.
+func (s *Server) CannotSample(node string) bool {
+	for _, c := range s.clientsOf(node) {
+		c.mu.Lock()
+		unable := c.stream != nil && !c.machine.CanSample()
+		c.mu.Unlock()
+		if unable {
+			return true
+		}
+	}
+	return false
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,8 +34,8 @@ credentials or tokens, also in the path.
 
 Recording is an operation: it needs the token of operators. It ends after --for or --count,
 or when this command ends, and "xds-server status" shows it meanwhile. With several
-replicas, ask any of them. --count ends a recording early only if the Envoy reports its requests
-to the replica that you ask; otherwise it takes --for, and --count limits its result.`
+replicas, ask any of them. If no request has been reported after 10 seconds, this command
+says what may be wrong, and goes on.`
 
 const recordExample = `  xds-server record --node edge-1 --for 30s --filter auth --admin-token-file operate.token > recorded.yaml
   xds-server try definitions/auth.yaml recorded.yaml
@@ -55,7 +56,9 @@ func newRecord() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "record --node ID", Short: "Record requests of an Envoy, to try filters with", Long: recordHelp, Example: recordExample,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
 	}
 	flags := cmd.Flags()
 	f.add(flags, "token `file` for the admin address; recording needs the token of operators")
@@ -69,7 +72,7 @@ func newRecord() *cobra.Command {
 	return cmd
 }
 
-func (f *recordFlags) run(ctx context.Context, out io.Writer) error {
+func (f *recordFlags) run(ctx context.Context, out, errs io.Writer) error {
 	switch {
 	case f.output != "filtertest" && f.output != "har":
 		return misused(fmt.Errorf("--output %s: must be filtertest or har", f.output))
@@ -85,18 +88,47 @@ func (f *recordFlags) run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	f.options.Seconds = f.limit.Seconds()
+	noting, stop := context.WithCancel(ctx)
+	var noted sync.WaitGroup
+	noted.Go(func() { f.note(noting, client, errs) })
 	done, err := client.Record(ctx, f.options)
+	stop()
+	noted.Wait()
 	if err != nil {
 		return asked(err)
 	}
 	if len(done.Requests) == 0 {
-		return wrong(fmt.Errorf("%s has reported no request in %v: it had none, its listeners are not of this xds-server or from before --signals, "+
-			"or its bootstrap has no runtime layer for xds-server (xds-server bootstrap writes one)", f.options.Node, f.limit))
+		return wrong(fmt.Errorf("%s has reported no request in %v: %s", f.options.Node, f.limit, mayBeWrong))
 	}
 	if f.output == "har" {
 		return har.Write(out, archived(done.Requests))
 	}
 	return printTests(out, f.filter, done.Requests)
+}
+
+// mayBeWrong says why an Envoy that can be told to report requests reports none, and how to find out.
+const mayBeWrong = "it had none; or its listeners are static or of another control plane, or from before --signals (xds-server status has its listeners); " +
+	"or it can't reach --signals-cluster (see cluster.xds_cluster.upstream_cx_connect_fail in its admin interface)"
+
+// silence is how long a recording may have no request before that is told.
+const silence = 10 * time.Second
+
+// note says what may be wrong if no request is reported for a while.
+func (f *recordFlags) note(ctx context.Context, client *admin.Client, errs io.Writer) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(silence):
+	}
+	st, err := client.Status(ctx)
+	if err != nil {
+		return // the recording itself tells what is wrong
+	}
+	for _, r := range st.Recordings {
+		if r.Node == f.options.Node && r.Taken == 0 {
+			fmt.Fprintf(errs, "%s has reported no request in %v: %s; waiting until %s\n", r.Node, silence, mayBeWrong, r.Until.Local().Format(time.TimeOnly))
+		}
+	}
 }
 
 // recordedTest is a FilterTest as it is written.

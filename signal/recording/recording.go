@@ -76,6 +76,7 @@ type recording struct {
 	Order
 	requests []Request
 	size     int
+	told     int           // requests that other servers have told of
 	full     chan struct{} // closed when no more is taken
 	isFull   bool
 }
@@ -162,6 +163,32 @@ func (q Request) size() int {
 	return n
 }
 
+// Taken is how many requests a recording has.
+func (r *Recorder) Taken(node, id string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.open[node]; now != nil && now.ID == id {
+		return len(now.requests)
+	}
+	return 0
+}
+
+// Elsewhere says how many requests of the same recording other servers have by now. It ends if
+// they are enough together.
+func (r *Recorder) Elsewhere(node, id string, told int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.open[node]
+	if now == nil || now.ID != id {
+		return
+	}
+	now.told = told
+	if !now.isFull && len(now.requests)+told >= now.Count {
+		now.isFull = true
+		close(now.full)
+	}
+}
+
 // End ends a recording, and gives what was recorded. One that has ended gives nothing.
 func (r *Recorder) End(node, id string) []Request {
 	r.mu.Lock()
@@ -180,7 +207,7 @@ func (r *Recorder) States() []State {
 	defer r.mu.Unlock()
 	var all []State
 	for _, now := range r.open {
-		all = append(all, State{now.Order, len(now.requests)})
+		all = append(all, State{now.Order, len(now.requests) + now.told})
 	}
 	return all
 }

@@ -178,3 +178,37 @@ func FuzzMask(f *testing.F) {
 		maskHeader("x-a", s)
 	})
 }
+
+// TestElsewhere: a recording ends when there are enough requests at all servers together.
+func TestElsewhere(t *testing.T) {
+	var r Recorder
+	full, err := r.Begin(order("a", 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Take("a", time.Unix(1, 0), request("/1"))
+	for _, step := range []struct {
+		id     string
+		told   int
+		taken  int
+		isFull bool
+	}{{"another", 9, 1, false}, {"id-a", 1, 2, false}, {"id-a", 2, 3, true}, {"id-a", 2, 3, true}} {
+		r.Elsewhere("a", step.id, step.told)
+		isFull := false
+		select {
+		case <-full:
+			isFull = true
+		default:
+		}
+		if got := r.States()[0].Taken; got != step.taken || isFull != step.isFull {
+			t.Errorf("%+v: %d taken, full %v", step, got, isFull)
+		}
+	}
+	if n := r.Taken("a", "id-a"); n != 1 || r.Taken("a", "another") != 0 || r.Taken("b", "id-a") != 0 {
+		t.Errorf("%d taken here", n)
+	}
+	r.Take("a", time.Unix(2, 0), request("/2"))
+	if n := len(r.End("a", "id-a")); n != 1 {
+		t.Errorf("%d requests, want that from before it was full", n)
+	}
+}
