@@ -107,7 +107,7 @@ func (f *recordFlags) run(ctx context.Context, out, errs io.Writer) error {
 }
 
 // mayBeWrong says why an Envoy that can be told to report requests reports none, and how to find out.
-const mayBeWrong = "it had none; or its listeners are static or of another control plane, or from before --signals (xds-server status has its listeners); " +
+const mayBeWrong = "it had none; or its listeners are static or of another control plane, or from before --signals (xds-server status -o json lists its listeners); " +
 	"or it can't reach --signals-cluster (see cluster.xds_cluster.upstream_cx_connect_fail in its admin interface)"
 
 // silence is how long a recording may have no request before that is told.
