@@ -41,6 +41,7 @@ func FuzzLog(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			again.main = l.main // a line before may have been passed over
 			written := fmt.Sprintf("%s %s %s\n", thread, read.Level, escaped[1:len(escaped)-1])
 			if got, ok := again.Read(written); !ok || got != read {
 				t.Errorf("%q is read as %+v, and %q as %+v", line, read, written, got)
