@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+	"go.yaml.in/yaml/v3"
 
 	"wasmxds/module"
 	"wasmxds/module/serve"
@@ -211,5 +212,43 @@ func TestMonitoringExamples(t *testing.T) {
 	}
 	if asked == 0 {
 		t.Error("the examples ask for nothing")
+	}
+}
+
+// TestAlertsAreRules checks that Prometheus can read the alerts: one mistake in
+// YAML, and it reads none of them.
+func TestAlertsAreRules(t *testing.T) {
+	for _, file := range []string{"alerts.yaml", "alerts_test.yaml", "prometheus.yaml"} {
+		b, err := os.ReadFile(filepath.Join("../examples/monitoring", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var of struct {
+			Groups []struct {
+				Name  string
+				Rules []struct {
+					Alert, Expr, For    string
+					Labels, Annotations map[string]string
+				}
+			}
+		}
+		if err := yaml.Unmarshal(b, &of); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		if file != "alerts.yaml" {
+			continue
+		}
+		seen := map[string]bool{}
+		for _, g := range of.Groups {
+			for _, r := range g.Rules {
+				if seen[r.Alert] || r.Expr == "" || r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
+					t.Errorf("%s: incomplete or there twice: %+v", file, r)
+				}
+				seen[r.Alert] = true
+			}
+		}
+		if len(seen) < 10 {
+			t.Errorf("%s has %d alerts", file, len(seen))
+		}
 	}
 }

@@ -46,7 +46,7 @@ func newApply() *cobra.Command {
 		Short:   "Write definitions to etcd",
 		Long:    applyHelp,
 		Example: applyExample,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    positional(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
 		},

@@ -103,7 +103,7 @@ func newBootstrap() *cobra.Command {
 		Short:   "Print an Envoy bootstrap configuration",
 		Long:    bootstrapHelp,
 		Example: bootstrapExample,
-		Args:    cobra.NoArgs,
+		Args:    positional(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -227,6 +227,11 @@ func (f *bootstrapFlags) modules(o *bootstrap.Options) error {
 // modulesAt sets where modules are: where people say, or else on the hosts of xds-server.
 func (f *bootstrapFlags) modulesAt(o *bootstrap.Options, scheme string) error {
 	if o.ModulesURL = f.modulesURL; o.ModulesURL != "" {
+		for at := range strings.SplitSeq(f.modulesURL, ",") {
+			if !isHTTP(strings.TrimSpace(at)) {
+				return fmt.Errorf("--modules-url %s: is not a URL like http://10.0.0.5:18001", at)
+			}
+		}
 		return nil
 	}
 	var urls []string

@@ -37,7 +37,7 @@ func newCerts() *cobra.Command {
 		Short:   "Create certificates for development",
 		Long:    certsHelp,
 		Example: certsExample,
-		Args:    cobra.NoArgs,
+		Args:    positional(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.OutOrStdout())
 		},

@@ -57,7 +57,7 @@ func newConvert() *cobra.Command {
 		Short:   "Convert an envoy.yaml, a config_dump, or Istio or Envoy Gateway objects, to the native kinds",
 		Long:    convertHelp,
 		Example: convertExample,
-		Args:    cobra.ExactArgs(1),
+		Args:    positional(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.path = args[0]
 			return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr())

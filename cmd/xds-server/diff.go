@@ -38,7 +38,7 @@ func newDiff() *cobra.Command {
 		Short:   "Compare definitions with those in etcd",
 		Long:    diffHelp,
 		Example: diffExample,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    positional(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},

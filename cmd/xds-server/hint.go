@@ -31,15 +31,20 @@ func withHint(err error, hint string) error {
 
 // adminURL checks --admin.
 func adminURL(admin string) error {
-	u, err := url.Parse(admin)
-	if err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") {
+	if isHTTP(admin) {
 		return nil
 	}
-	err = fmt.Errorf("--admin %q is not a URL like http://127.0.0.1:19000", admin)
+	err := fmt.Errorf("--admin %q is not a URL like http://127.0.0.1:19000", admin)
 	if with, e := url.Parse("http://" + admin); e == nil && with.Port() != "" && !strings.Contains(admin, "/") {
 		err = fmt.Errorf("--admin %q has no scheme: try http://%s, or https://%s", admin, admin, admin)
 	}
 	return misused(err)
+}
+
+// isHTTP says whether text is a URL of a server of HTTP.
+func isHTTP(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
 
 // noModule is what the module server answers where there is no such module.

@@ -17,7 +17,7 @@ func newMan() *cobra.Command {
 		Use:    "man DIR",
 		Short:  "Write the man pages to a directory",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   positional(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return wrong(fmt.Errorf("write man pages: %w", err))

@@ -39,7 +39,7 @@ func newNewFilter() *cobra.Command {
 		Short:   "Create a folder with a filter that builds",
 		Long:    newFilterHelp,
 		Example: newFilterExample,
-		Args:    cobra.ExactArgs(1),
+		Args:    positional(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(scaffold.Languages, lang) {
 				return misused(fmt.Errorf("--lang %s: %s", lang, strings.Join(scaffold.Languages, " or ")))

@@ -89,7 +89,7 @@ func newRender() *cobra.Command {
 		Short:   "Print the resources that an Envoy would receive",
 		Long:    renderHelp,
 		Example: renderExample,
-		Args:    cobra.NoArgs,
+		Args:    positional(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},

@@ -125,7 +125,7 @@ a base is undone: one of the last 20, which the list shows.`,
 
 func (f *rolloutFlags) show() *cobra.Command {
 	return &cobra.Command{
-		Use: "show [ID]", Short: "Show a change: its diff, its waves and what has been observed", Args: cobra.MaximumNArgs(1),
+		Use: "show [ID]", Short: "Show a change: its diff, its waves and what has been observed", Args: positional(0, 1),
 		Long: `Show the diff of a change, its progress through the waves, the Envoys that are
 compared, what they report, and the answers of servers that are asked. With --watch,
 keep showing it until it ends: exit code 0 if it is done, 1 if it was stopped or
@@ -146,7 +146,7 @@ the exit code is 1.`,
 
 func (f *rolloutFlags) command(c rolloutCommand) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: string(c.verb) + " [ID]", Short: c.short, Long: c.long, Example: c.examples, Args: cobra.MaximumNArgs(1),
+		Use: string(c.verb) + " [ID]", Short: c.short, Long: c.long, Example: c.examples, Args: positional(0, 1),
 		ValidArgsFunction: f.completeIDs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.tell(cmd.Context(), cmd.OutOrStdout(), c, given(args))

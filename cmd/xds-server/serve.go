@@ -94,7 +94,7 @@ func newServe() *cobra.Command {
 		Short:   "Watch definitions and keep all connected Envoys up to date",
 		Long:    serveHelp,
 		Example: serveExample,
-		Args:    cobra.NoArgs,
+		Args:    positional(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd)
 		},
@@ -143,7 +143,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
 	recordHeaders, wrongHeaders := f.signals.recordHeaders()
-	if err := errors.Join(err, wrongSignals, wrongHeaders, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd), f.peers.check()); err != nil {
+	if err := errors.Join(err, wrongSignals, wrongHeaders, f.secure.check(f.modulesURL), f.checkAmounts(), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd), f.peers.check()); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {

@@ -82,7 +82,7 @@ func newStatus() *cobra.Command {
 		Short:   "Show what every Envoy runs, and why not the desired version",
 		Long:    statusHelp,
 		Example: statusExample,
-		Args:    cobra.NoArgs,
+		Args:    positional(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.wait == untilDrained && !cmd.Flags().Changed("timeout") {
 				f.timeout = drainedTimeout
@@ -104,7 +104,6 @@ func newStatus() *cobra.Command {
 	flags.StringVar(&f.version, "version", "", "wait for this `version` of the filter, or this SHA-256 of its module or script; the first digits are enough")
 	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys are connected")
 	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that have disconnected")
-	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
 	completeValues(cmd, "wait", string(untilRunning), string(untilDrained))
 	completeValues(cmd, "state", severity...)
@@ -140,6 +139,9 @@ func (f *statusFlags) completeFilters(cmd *cobra.Command) {
 func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	if f.output != "table" && f.output != "json" {
 		return misused(fmt.Errorf("--output %s: must be table or json", f.output))
+	}
+	if f.watch && f.wait != "" {
+		return misused(errors.New("--watch and --wait can't be used together: --watch never ends, --wait ends when all is in place"))
 	}
 	if f.version != "" && f.show.filter == "" {
 		return misused(errors.New("--version requires --filter: each filter has its own versions"))

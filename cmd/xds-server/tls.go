@@ -80,6 +80,8 @@ func (f *secureFlags) check(modulesURL string) error {
 		return errors.New("--policy requires --tls-client-ca: it maps client certificates to nodes")
 	case f.ads.Cert != "" && modulesURL != "" && !strings.HasPrefix(modulesURL, "https:"):
 		return fmt.Errorf("--modules-url %s: must begin with https: because --tls-cert is set", modulesURL)
+	case modulesURL != "" && !isHTTP(modulesURL):
+		return fmt.Errorf("--modules-url %s: is not a URL like http://10.0.0.5:18001", modulesURL)
 	case f.connections < 0:
 		return errors.New("--max-connections must be at least 1, or 0 for the default")
 	case f.streams < 1 || f.identityStreams < 1:

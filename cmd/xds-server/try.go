@@ -71,7 +71,7 @@ func newTry() *cobra.Command {
 		Short:   "Play requests through a filter, without an Envoy",
 		Long:    tryHelp,
 		Example: tryExample,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    positional(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},

@@ -95,7 +95,7 @@ func newValidate() *cobra.Command {
 		Short:   "Check definitions",
 		Long:    validateHelp,
 		Example: validateExample,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    positional(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},

@@ -69,7 +69,7 @@ func newVerify() *cobra.Command {
 		Short:   "Check the signature of a module in a registry",
 		Long:    verifyHelp,
 		Example: verifyExample,
-		Args:    cobra.ExactArgs(1),
+		Args:    positional(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
