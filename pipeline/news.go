@@ -20,7 +20,7 @@ type rolloutNews struct {
 	at time.Time
 }
 
-func newNews() *news { return &news{queue.New[rolloutNews]()} }
+func newNews() *news { return &news{queue.New[rolloutNews](0)} }
 
 // add never blocks.
 func (n *news) add(t rollout.Told) { n.queue.Add(rolloutNews{t, time.Now()}) }

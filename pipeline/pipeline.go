@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,10 +90,13 @@ type Pipeline struct {
 	options Options
 }
 
+// swapsRest bounds how often swaps are counted while many Envoys swap.
+const swapsRest = 100 * time.Millisecond
+
 // New returns a Pipeline. It returns an error if the stored changes can't be
 // read.
 func New(ctx context.Context, o Options) (*Pipeline, error) {
-	p := &Pipeline{tracer: o.Tracer, swaps: queue.New[xds.Swaps](), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
+	p := &Pipeline{tracer: o.Tracer, swaps: queue.New[xds.Swaps](swapsRest), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
 	p.hears()
 	p.judges = newJudges(o.Modules.Policy)
 	var err error

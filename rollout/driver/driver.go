@@ -63,12 +63,14 @@ type Driver struct {
 	began   []*module.Filter
 }
 
-// keys is the prefix of the rollout's keys in the state.
-const keys = "rollout/"
+const (
+	keys       = "rollout/"            // prefix of the rollout's keys in the state
+	eventsRest = 10 * time.Millisecond // between the events of a burst and the next
+)
 
 // New returns a Driver that continues from the saved state.
 func New(ctx context.Context, o Options) (*Driver, error) {
-	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](), calls: make(chan func()),
+	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](eventsRest), calls: make(chan func()),
 		judge: make(chan struct{}, 1)}
 	if o.Replicas != nil {
 		values, err := o.Replicas.known(ctx)

@@ -92,16 +92,16 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Conn is a connection of an Envoy.
 type Conn struct {
 	net.Conn
+	meter  *meter                        // of a plaintext connection of grpc; nil: none
+	wait   atomic.Pointer[patience.Wait] // until its first message has arrived
+	inside atomic.Bool                   // its first request has arrived
+	turn   atomic.Bool                   // it has a turn
+	ready  ready
+
 	listener *Listener
 	addr     netip.Addr
-	inside   atomic.Bool // its first request has arrived
-	turn     atomic.Bool // it has a turn
-	ready    ready
-	meter    *meter // of a plaintext connection of grpc; nil: none
-
-	wait   atomic.Pointer[patience.Wait] // until its first message has arrived
-	closed chan struct{}
-	close  sync.Once
+	closed   chan struct{}
+	close    sync.Once
 }
 
 func (c *Conn) Read(b []byte) (int, error) {
