@@ -28,6 +28,39 @@ func TestDue(t *testing.T) {
 	}
 }
 
+// TestStormy checks that a fleet that connects is a storm, and a change is not.
+func TestStormy(t *testing.T) {
+	const mb = 1 << 20
+	for name, c := range map[string]struct {
+		before, now heap
+		want        bool
+	}{
+		"10,000 Envoys connect":            {heap{200 * mb, 500 * mb}, heap{200 * mb, 520 * mb}, true},
+		"they swap a filter":               {heap{300 * mb, 900 * mb}, heap{300 * mb, 908 * mb}, false},
+		"a server with few Envoys is idle": {heap{8 * mb, 100 * mb}, heap{8 * mb, 100*mb + 64<<10}, false},
+	} {
+		if got := c.now.stormy(c.before); got != c.want {
+			t.Errorf("%s: a storm is %v", name, got)
+		}
+	}
+}
+
+// TestPercent checks that garbage is bounded in a storm, and never less than usual.
+func TestPercent(t *testing.T) {
+	const mb = 1 << 20
+	for _, c := range []struct {
+		live        uint64
+		usual, want int
+	}{
+		{0, 100, 400}, {100 * mb, 100, 400}, {256 * mb, 100, 200}, {400 * mb, 100, 128}, {4096 * mb, 100, 100},
+		{256 * mb, 300, 300}, {100 * mb, 50, 400},
+	} {
+		if got := (heap{live: c.live}).percent(c.usual); got != c.want {
+			t.Errorf("%d MB live, usually %d %%: %d %%, want %d", c.live/mb, c.usual, got, c.want)
+		}
+	}
+}
+
 // TestRun checks that the garbage of a busy time is collected when it is over.
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
