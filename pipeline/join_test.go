@@ -57,7 +57,7 @@ func (j *joining) has(t *testing.T, want ...string) {
 func joined() (j *joining, end func()) {
 	guards := make(chan []definition.Problem)
 	in := &joining{certificates: guards, inputs: inputs{
-		updates: make(chan source.Update), sets: make(chan *module.Set), plans: make(chan *rollout.Plan, 1), swaps: queue.New[xds.Swaps](swapsRest), guards: guards,
+		updates: make(chan source.Update), sets: make(chan *module.Set), plans: make(chan *rollout.Plan, 1), swaps: queue.New[xds.Swaps](0), guards: guards,
 	}}
 	run := &join{
 		options: resource.Options{ModulesURL: "http://127.0.0.1:18001"},

@@ -90,8 +90,12 @@ type Pipeline struct {
 	options Options
 }
 
-// swapsRest bounds how often swaps are counted while many Envoys swap.
-const swapsRest = 100 * time.Millisecond
+// Pauses between the processing of bursts of events, of which a fleet has many when a change
+// reaches it.
+const (
+	eventsRest = 10 * time.Millisecond  // of Envoys, by which waves are judged
+	swapsRest  = 100 * time.Millisecond // of swaps, which are counted
+)
 
 // New returns a Pipeline. It returns an error if the stored changes can't be
 // read.

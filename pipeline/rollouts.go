@@ -24,6 +24,7 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 			Before:  judge.Before, MostBefore: judge.MostBefore, Known: p.judge.Known,
 		},
 		State:    p.options.XDS.State,
+		Rest:     eventsRest,
 		Replicas: p.options.Replicas.driver(),
 		Publish:  p.plan,
 		Watch:    p.watch,

@@ -18,7 +18,7 @@ import (
 // TestCrashesAreDrawn checks that a crash that counts against a change is on
 // the curves once.
 func TestCrashesAreDrawn(t *testing.T) {
-	p := &Pipeline{judge: judge.New(judge.Options{Counts: signal.NewCounts()}), swaps: queue.New[xds.Swaps](swapsRest), options: Options{Log: slog.New(slog.DiscardHandler)}}
+	p := &Pipeline{judge: judge.New(judge.Options{Counts: signal.NewCounts()}), swaps: queue.New[xds.Swaps](0), options: Options{Log: slog.New(slog.DiscardHandler)}}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var err error

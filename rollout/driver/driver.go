@@ -45,6 +45,9 @@ type Options struct {
 	// how long one takes; its context ends when its answer would no longer count. An empty
 	// verdict means that there is none yet.
 	Look func(context.Context, rollout.Look) (verdict rollout.Verdict, words string)
+	// Rest is the pause after processing events, before those that came meanwhile are
+	// processed: many Envoys report at once, and each wake-up costs.
+	Rest time.Duration
 	Log  *slog.Logger // default slog.Default()
 }
 
@@ -63,14 +66,12 @@ type Driver struct {
 	began   []*module.Filter
 }
 
-const (
-	keys       = "rollout/"            // prefix of the rollout's keys in the state
-	eventsRest = 10 * time.Millisecond // between the events of a burst and the next
-)
+// keys is the prefix of the rollout's keys in the state.
+const keys = "rollout/"
 
 // New returns a Driver that continues from the saved state.
 func New(ctx context.Context, o Options) (*Driver, error) {
-	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](eventsRest), calls: make(chan func()),
+	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](o.Rest), calls: make(chan func()),
 		judge: make(chan struct{}, 1)}
 	if o.Replicas != nil {
 		values, err := o.Replicas.known(ctx)
