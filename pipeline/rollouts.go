@@ -101,8 +101,8 @@ func eventOf(o xds.Observed) rollout.Event {
 	case xds.Settled:
 		return rollout.Settled{ID: o.Node.ID, Choice: rollout.Choice(o.Choice), Unable: o.Unable}
 	case xds.Refused:
-		if o.Refusal.Unfetched {
-			return nil // it is reported again when the Envoy has the module
+		if o.Refusal.Unfetched || o.Besides {
+			return nil // it is reported again when the Envoy has the module; no change is to blame
 		}
 		return rollout.Refused{ID: o.Node.ID, Choice: rollout.Choice(o.Choice), Key: keyOf(o.Refusal), Message: o.Refusal.Message}
 	}

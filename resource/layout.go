@@ -104,6 +104,16 @@ func (l *Listener) In(version string) *Layout {
 	return nil
 }
 
+// Is reports whether a version that an Envoy reports is one of this listener, in
+// whatever layout and with whatever access loggers.
+func (l *Listener) Is(version string) bool { return bareVersion(version) == bareVersion(l.Base) }
+
+func bareVersion(version string) string {
+	version, _, _ = strings.Cut(version, "+")
+	version, _, _ = strings.Cut(version, loggerMark)
+	return version
+}
+
 // Fresh returns the listener in the layout for an Envoy on which some names of
 // slots and routes are in use: the default layout, or the first later
 // generation of it without such a name.

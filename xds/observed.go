@@ -18,6 +18,7 @@ type Observed struct {
 	Choice  resource.Choice // for Settled and Refused
 	Unable  bool            // for Settled: it has not subscribed to the runtime layer that controls sampling
 	Refusal *swap.Refusal   // for Refused
+	Besides bool            // for Refused: it is no part of the choice, and would be rejected without it
 	Had     bool            // for Gone: it had something that it was sent
 }
 
@@ -37,8 +38,9 @@ const (
 	// Refused: the Envoy has rejected a version of a resource, for the first time since its
 	// snapshot changed.
 	Refused
-	// Settled: everything in the Envoy's snapshot is in place. This is reported once for
-	// each choice and Snapshot, and again on each stream.
+	// Settled: everything in which the Envoy's choice differs from the base is in place, or,
+	// if it has no choice, everything. This is reported once for each choice and Snapshot,
+	// and again on each stream.
 	Settled
 	// Fresh: the Envoy has connected without resources, and was not connected here
 	// recently. Another replica may know it.
@@ -73,11 +75,11 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 			c.refusals = append(c.refusals[max(0, len(c.refusals)+1-maxRefusalsTold):], r)
 			s.logRefusal(c, r)
 			s.arrives(c, rejected)
-			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
+			s.observeRefusal(c, r)
 		}
 	}
-	if !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {
-		c.settled = true
+	if !c.settled && c.machine.Has(c.goal()) {
+		c.settled, c.leaves = true, nil
 		s.arrives(c, arrived)
 		s.observe(c.node, Observed{What: Settled, Choice: c.wants.choice, Unable: !c.machine.CanSample()})
 	}
@@ -91,8 +93,33 @@ func (s *Server) observeAgain(c *client, before []swap.Refusal) {
 	}
 	for _, r := range before {
 		if c.machine.Rejects(r) {
-			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
+			s.observeRefusal(c, r)
 		}
+	}
+}
+
+func (s *Server) observeRefusal(c *client, r swap.Refusal) {
+	s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice, Besides: !c.machine.Concerns(c.goal(), r)})
+}
+
+// goal returns what c's choice asks of its Envoy. In the base, everything counts, except
+// that an Envoy from which a change was taken is only to be rid of that.
+func (c *client) goal() swap.Goal {
+	goal := swap.Goal{To: c.wants.chosen, Left: c.leaves}
+	if c.wants.choice != "" || c.leaves != nil {
+		goal.Base = c.base
+	}
+	return goal
+}
+
+// leave remembers what c has by its choice when it gets another one.
+func (c *client) leave(next resource.Choice) {
+	switch {
+	case c.wants.choice == next:
+	case c.wants.choice == "":
+		c.leaves = nil
+	default:
+		c.leaves = c.wants.chosen
 	}
 }
 

@@ -38,6 +38,9 @@ func (o *observer) add(e xds.Observed) {
 		line += fmt.Sprintf(" %q", e.Choice)
 	case xds.Refused:
 		line += fmt.Sprintf(" %s %s: %s", e.Refusal.Type, e.Refusal.Name, e.Refusal.Message)
+		if e.Besides {
+			line += " (besides)"
+		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -359,5 +362,142 @@ func TestObservedAgain(t *testing.T) {
 		}
 		s.publish(t, hello2)
 		o.tells(t, "a", `settled ""`)
+	})
+}
+
+// rejecting returns an Envoy that has just started and rejects listeners of these names.
+func rejecting(t *testing.T, id string, delta bool, names ...string) *envoy {
+	e := fresh(t, id, delta)
+	e.has(moduleOf("extra", "v1"), moduleOf("extra", "v2"))
+	e.refuse = func(t swap.Type, name string) string {
+		if t == swap.Listener && slices.Contains(names, name) {
+			return "listener " + name + " is bad"
+		}
+		return ""
+	}
+	return e
+}
+
+// TestObservedBesides checks that a change counts as in place on an Envoy that rejects
+// something that the change does not touch, also after it has reconnected, and not on one
+// that rejects what is changed.
+func TestObservedBesides(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var o observer
+		s := start(t, xds.Options{Observe: o.add})
+		more := "listener more\nfilter extra v1 more\n"
+		s.publish(t, hello1+more)
+		e := rejecting(t, "a", delta, "more", "third")
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "refused LDS more: listener more is bad")
+
+		in := func(c resource.Choice, changed string) {
+			s.publishTo(t, hello1+more, map[resource.Choice]string{c: changed}, map[string]resource.Choice{"a": c})
+		}
+		in("good", hello2+more)
+		o.tells(t, "a", `settled "good"`)
+		e.leave()
+		o.tells(t, "a", "gone")
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "refused LDS more: listener more is bad (besides)", `settled "good"`)
+		e.leave()
+		o.tells(t, "a", "gone")
+		e = rejecting(t, "a", delta, "more", "third") // another process
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "restarted", "refused LDS more: listener more is bad (besides)", `settled "good"`)
+
+		s.publish(t, hello1+more) // it is undone
+		o.tells(t, "a", `settled ""`)
+		in("third", hello1+more+"listener third\n")
+		o.tells(t, "a", "refused LDS third: listener third is bad")
+		s.publish(t, hello1+more)
+		o.tells(t, "a", `settled ""`)
+
+		// A filter that runs nowhere, since its listener is rejected.
+		in("extra", hello1+"listener more\nfilter extra v2 more\n")
+		eventually(t, "the twin of extra", func() bool {
+			n, _ := s.Node("a")
+			return slices.ContainsFunc(n.Filters, func(f swap.FilterStatus) bool {
+				return f.Name == "extra" && f.State == swap.Waiting && strings.Contains(f.Reason, "is ready in this Envoy")
+			})
+		})
+		in("again", hello2+more)
+		o.tells(t, "a", `settled "again"`)
+	})
+}
+
+// TestObservedUndone checks that a change counts as undone on an Envoy that rejects something
+// else only when nothing of it is left, also after the Envoy has reconnected.
+func TestObservedUndone(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var o observer
+		c := newClock()
+		s := start(t, xds.Options{Now: c.Now, Observe: o.add})
+		base := hello1 + "listener more\n"
+		s.publish(t, base)
+		e := rejecting(t, "a", delta, "more")
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "refused LDS more: listener more is bad")
+		s.publishTo(t, base, map[resource.Choice]string{"c": hello2 + "listener more\n"}, map[string]resource.Choice{"a": "c"})
+		o.tells(t, "a", `settled "c"`)
+
+		e.mu.Lock()
+		refuse, back := e.refuse, ""
+		e.refuse = func(t swap.Type, name string) string {
+			if t == swap.Extension && name == "primer/hello" && back == "" {
+				return "Unable to create Wasm plugin hello"
+			}
+			return refuse(t, name)
+		}
+		e.mu.Unlock()
+		s.publish(t, base)
+		rejects := func() bool {
+			c.advance(time.Second)
+			n, _ := s.node("a")
+			return len(n.NACKs) > 0 && strings.Contains(n.NACKs[len(n.NACKs)-1].Message, "plugin hello")
+		}
+		eventually(t, "it rejects the version before", rejects)
+		e.leave()
+		o.tells(t, "a", "gone")
+		e.connect(s.dial(t, ""))
+		eventually(t, "it rejects it again", rejects)
+		o.tells(t, "a", "connected", "refused LDS more: listener more is bad (besides)")
+
+		e.mu.Lock()
+		back = "it takes it now"
+		e.mu.Unlock()
+		eventually(t, "it is undone", func() bool {
+			c.advance(time.Second)
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return len(o.lines) > 0 && o.lines[len(o.lines)-1] == `settled a ""`
+		})
+	})
+}
+
+// TestObservedBesidesCrash checks that a change counts as in place on an Envoy that has an
+// earlier version of a filter that crashes there and that the change does not touch.
+func TestObservedBesidesCrash(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var o observer
+		s := start(t, xds.Options{Observe: o.add})
+		s.publish(t, hello1)
+		e := fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", `settled ""`)
+		v1 := s.version(t, "a", "hello")
+		s.publish(t, hello2)
+		o.tells(t, "a", `settled ""`)
+		eventually(t, "it goes back to v1", func() bool {
+			s.Crashed("a", "hello")
+			return s.version(t, "a", "hello") == v1
+		})
+		other := strings.Replace(hello2, "other v1", "other v2", 1)
+		s.publishTo(t, hello2, map[resource.Choice]string{"other": other}, map[string]resource.Choice{"a": "other"})
+		o.tells(t, "a", `settled "other"`)
+		s.publishTo(t, hello1, map[resource.Choice]string{"hello": hello2}, map[string]resource.Choice{"a": "hello"})
+		eventually(t, "it goes on with v1", func() bool { return s.filter("a", "other").State == swap.Running })
+		s.publish(t, hello1)
+		o.tells(t, "a", `settled ""`) // and not of the change that it can't have
 	})
 }

@@ -19,18 +19,21 @@ type Publication struct {
 
 // Snapshot returns the snapshot of a node.
 func (p Publication) Snapshot(n definition.Node) *resource.Snapshot {
-	_, snap := p.choice(n)
+	_, snap, _ := p.choice(n)
 	return snap
 }
 
-// choice returns the choice of a node, and its snapshot. If the Catalog does not contain
-// the choice yet, both are those of the base.
-func (p Publication) choice(n definition.Node) (resource.Choice, *resource.Snapshot) {
-	var choice resource.Choice
+// choice returns the choice of a node, its snapshot, and that of the base. If the Catalog
+// does not contain the choice yet, both are those of the base.
+func (p Publication) choice(n definition.Node) (choice resource.Choice, snap, base *resource.Snapshot) {
 	if p.Choose != nil {
 		if choice = p.Choose(n); !p.Has(choice) {
 			choice = ""
 		}
 	}
-	return choice, p.Catalog.Snapshot(n, choice)
+	base = p.Catalog.Snapshot(n, "")
+	if choice == "" {
+		return choice, base, base
+	}
+	return choice, p.Catalog.Snapshot(n, choice), base
 }

@@ -250,12 +250,13 @@ func (s *Server) fanOut() {
 // before p was never offered. c may have had another choice in it, and whoever published that
 // waits for c to have this one again.
 func (s *Server) offer(c *client, p *Publication, skipped bool) {
-	choice, snap := p.choice(c.node)
+	choice, snap, base := p.choice(c.node)
 	c.mu.Lock()
 	var changes []swap.Change
 	same := c.wants.chosen == snap
 	c.settled = c.settled && same && c.wants.choice == choice && !skipped
-	c.wants = c.wants.published(choice, snap)
+	c.leave(choice)
+	c.wants, c.base = c.wants.published(choice, snap), base
 	var next *resource.Snapshot
 	before := c.refusals
 	if !same {

@@ -39,6 +39,8 @@ type client struct {
 	settled  bool               // and reported as settled
 	awaited  bool               // by the Server's arrival
 	counted  counted            // by arrival
+	base     *resource.Snapshot // what it would have without changes
+	leaves   *resource.Snapshot // of the choice that it had before, until it is rid of that; nil: none
 	refusals []swap.Refusal     // reported since the snapshot of wants changed
 	returns  bool               // the node was here recently, and had something that it was sent
 	answered bool               // to any response
@@ -137,8 +139,8 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (c *client, double netip.AddrPort, err error) {
 	n := from.Node
 	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, version: from.version, started: from.services, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
-	choice, chosen := s.chosen(n)
-	c.wants = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen)
+	choice, chosen, base := s.chosen(n)
+	c.wants, c.base, c.leaves = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen), base, s.left[n.ID].leaves
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, double, errEnding
@@ -181,17 +183,17 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 }
 
 // chosen returns what node n gets by the newest Publication, and locks s.mu. It builds the
-// snapshot without that lock, so that nobody waits for the snapshot of another group,
-// unless it is overtaken repeatedly.
-func (s *Server) chosen(n definition.Node) (resource.Choice, *resource.Snapshot) {
+// snapshots without that lock, so that nobody waits for those of another group, unless it
+// is overtaken repeatedly.
+func (s *Server) chosen(n definition.Node) (choice resource.Choice, snap, base *resource.Snapshot) {
 	s.mu.Lock()
 	for range 3 {
 		published := s.published
 		s.mu.Unlock()
-		choice, snap := published.choice(n)
+		choice, snap, base = published.choice(n)
 		s.mu.Lock()
 		if s.published == published {
-			return choice, snap
+			return choice, snap, base
 		}
 	}
 	return s.published.choice(n)
@@ -209,20 +211,21 @@ func (s *Server) broken(node string) func(error) {
 // left is what a node's last stream leaves to the next.
 type left struct {
 	swap.Left
-	crashes []string // versions of filters that crash
+	crashes []string           // versions of filters that crash
+	leaves  *resource.Snapshot // see client
 	at      time.Time
 	alarmed time.Time // when an alarm arrived while it was away; zero: none did
 }
 
 // maxLeft is the most nodes for which this is remembered: those that disconnected within
 // the milliseconds in which they had dropped a slot, or accepted a listener, and not
-// answered since, or on which a VM has crashed.
+// answered since, or while a change was taken from them, or on which a VM has crashed.
 const maxLeft = 4096
 
 // remember stores l for a node, in place of the oldest one if there are too many. The
 // caller holds s.mu.
 func (s *Server) remember(node string, l left) {
-	if l.Empty() && len(l.crashes) == 0 {
+	if l.Empty() && len(l.crashes) == 0 && l.leaves == nil {
 		return
 	}
 	if _, ok := s.left[node]; !ok && len(s.left) >= maxLeft {
@@ -252,7 +255,7 @@ func (s *Server) disconnect(c *client) {
 	c.queued = nil
 	c.await(nil)
 	s.arrives(c, departed)
-	left, had := left{Left: c.machine.Left(), crashes: c.wants.crashes}, c.returns && !c.answered || !c.machine.Empty()
+	left, had := left{Left: c.machine.Left(), crashes: c.wants.crashes, leaves: c.leaves}, c.returns && !c.answered || !c.machine.Empty()
 	c.mu.Unlock()
 
 	s.mu.Lock()

@@ -225,6 +225,7 @@ type NodeStatus struct {
 	Listeners []struct {
 		Name     string    `json:"name"`
 		Running  string    `json:"running"`
+		Reason   string    `json:"reason"`
 		Draining *Draining `json:"draining"`
 	} `json:"listeners"`
 }

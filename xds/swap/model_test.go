@@ -69,7 +69,8 @@ type modelListener struct {
 	slots   []string            // those of network filters last
 	network []string            // of them: those of network filters
 	takes   map[string][]string // slot → types of what may be in it
-	rds     string              // the route configuration that it asks for; "": none
+	port    uint32
+	rds     string // the route configuration that it asks for; "": none
 	logs    []modelLogger
 
 	unusable bool // since one of its extensions was refused, until it has all
@@ -259,6 +260,10 @@ func (e *model) setListeners(send swap.Send) string {
 			continue
 		}
 		l := decodeListener(r)
+		if l.port >= refusedPorts {
+			refused = append(refused, r.Name)
+			continue
+		}
 		if slices.ContainsFunc(l.slots, func(n string) bool { s := e.slots[n]; return s != nil && s.last != s.active }) {
 			// A listener is built from the newest content of each slot, and
 			// one that was refused is refused again.
@@ -362,6 +367,9 @@ var statics = []string{"rules", "limit"}
 
 // refusedStatic is in what Envoy refuses though it needs no module.
 const refusedStatic = "refused"
+
+// refusedPorts is where the ports begin at which Envoy refuses a listener.
+const refusedPorts = 60000
 
 // modulesCluster is what modules are fetched from.
 const modulesCluster = "wasmxds-modules"
@@ -538,7 +546,7 @@ const wasmURL = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 func decodeListener(r *resource.Resource) *modelListener {
 	var m listenerv3.Listener
 	must(proto.Unmarshal(r.Value, &m))
-	out := &modelListener{name: r.Name, value: string(r.Value), takes: map[string][]string{}}
+	out := &modelListener{name: r.Name, value: string(r.Value), port: m.Address.GetSocketAddress().GetPortValue(), takes: map[string][]string{}}
 	for _, c := range m.FilterChains {
 		for _, f := range c.Filters {
 			var hcm hcmv3.HttpConnectionManager

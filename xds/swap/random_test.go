@@ -32,13 +32,19 @@ func TestRandom(t *testing.T) {
 	if *seed != 0 {
 		first, last = *seed, *seed
 	}
+	partly := 0
 	for n := first; n <= last; n++ {
 		for _, delta := range []bool{false, true} {
 			p := &play{t: t, rng: rand.New(rand.NewPCG(n, 1)), delta: delta, tell: *seed != 0}
 			if err := p.run(); err != "" {
 				t.Fatalf("seed %d, delta %t: %s\nagain with: go test ./xds/swap -run TestRandom -seed %d -v", n, delta, err, n)
 			}
+			partly += p.partly
 		}
+	}
+	t.Logf("%d times a change was in place on an Envoy that lacked something else", partly)
+	if *seed == 0 && partly < *seeds/10 {
+		t.Errorf("that was to be tried more often")
 	}
 }
 
@@ -65,6 +71,7 @@ type play struct {
 
 	names    []string // of filters that may be added
 	tcpOnly  bool     // it is mostly about network filters
+	rejects  bool     // Envoy refuses listeners; none comes or goes, as what it took of a refused response is unknown
 	respare  time.Duration
 	sampling uint32 // of a million requests
 	met      met    // what requests met so far
@@ -73,6 +80,7 @@ type play struct {
 	base *wants // while a change is open: what there is without it
 
 	before *wants // what was wanted before the newest change
+	partly int    // how often a change was in place beside what was not
 }
 
 // sent is how often a resource was sent in the same bytes.
@@ -97,12 +105,13 @@ type wants struct {
 	statics   map[string]int    // → version, of extensions that are sent as they are written
 	refused   map[string]bool   // those that Envoy refuses
 	slotted   map[string]string // → the listener that has a slot for it
+	rejected  map[string]bool   // listeners that Envoy refuses; see rejects
 }
 
 func (w wants) clone() *wants {
 	w.versions, w.broken, w.statics = maps.Clone(w.versions), maps.Clone(w.broken), maps.Clone(w.statics)
 	w.refused, w.slotted, w.filters = maps.Clone(w.refused), maps.Clone(w.slotted), slices.Clone(w.filters)
-	w.perRoutes = maps.Clone(w.perRoutes)
+	w.perRoutes, w.rejected = maps.Clone(w.perRoutes), maps.Clone(w.rejected)
 	return &w
 }
 
@@ -141,8 +150,11 @@ func (p *play) begin(filters []string) {
 	p.versions = map[string]int{}
 	p.broken = map[string]string{}
 	p.badModules = map[string]bool{}
-	p.statics, p.refused, p.slotted = map[string]int{}, map[string]bool{}, map[string]string{}
+	p.statics, p.refused, p.slotted, p.rejected = map[string]int{}, map[string]bool{}, map[string]string{}, map[string]bool{}
 	p.filters = slices.Clone(filters)
+	if p.rejects = p.rng.IntN(2) == 0; p.rejects {
+		p.extra = p.rng.IntN(4) > 0
+	}
 	p.spares.Around = p.rng.IntN(3)
 	p.respare = time.Duration(p.rng.IntN(2)) * 20 * time.Second
 	p.snap = p.define(p.t, p.text())
@@ -205,14 +217,25 @@ func (p *play) wanted(w *wants) string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s%s\n", w.replaced+1, w.timeout+1, strings.Join(w.filters, " "), w.staticsOf("web"), w.perRouteWords())
+	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s%s\n", w.portOf("web"), w.timeout+1, strings.Join(w.filters, " "), w.staticsOf("web"), w.perRouteWords())
 	if w.extra {
-		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(w.filters[:len(w.filters)/2], " "), w.staticsOf("web2"))
+		fmt.Fprintf(&b, "listener web2 port=%d %s%s\n", w.portOf("web2"), strings.Join(w.filters[:len(w.filters)/2], " "), w.staticsOf("web2"))
 	}
 	if w.tcp {
 		fmt.Fprintf(&b, "listener db tcp %s\n", strings.Join(w.filters, " "))
 	}
 	return b.String()
+}
+
+// portOf is the port of a listener, which Envoy may refuse to bind.
+func (w *wants) portOf(listener string) int {
+	switch {
+	case w.rejected[listener]:
+		return refusedPorts + w.replaced
+	case listener == "web":
+		return w.replaced + 1
+	}
+	return 0
 }
 
 // isNetwork tells which filters are network filters; "turns" is one now and then.
@@ -290,6 +313,13 @@ func (p *play) step(e swap.Event) {
 	}
 	ready := p.m.Step(p.now, e)
 	p.wake = ready.Wake
+	if p.base != nil {
+		for _, r := range ready.Refused {
+			if err := p.blame(r); err != "" {
+				p.e.breaks("%s", err)
+			}
+		}
+	}
 	for _, s := range ready.Sends {
 		p.sends++
 		var names []string
@@ -476,6 +506,8 @@ func (p *play) changeOne() {
 		}
 	case n < 8 && p.rng.IntN(4) > 0 && !p.tcpOnly:
 		p.changeStatic()
+	case n < 8 && p.rejects:
+		p.rejectOne()
 	case n < 8 && p.rng.IntN(2) > 0:
 		p.tcp = !p.tcp
 	case n < 8:
@@ -485,6 +517,13 @@ func (p *play) changeOne() {
 	case p.rng.IntN(3) == 0:
 		p.replaced++
 	}
+}
+
+// rejectOne has Envoy refuse another version of a listener, or accept it again.
+func (p *play) rejectOne() {
+	p.replaced++
+	name := []string{"web", "web2"}[p.rng.IntN(2)]
+	p.rejected[name] = !p.rejected[name]
 }
 
 func (p *play) publish() {
@@ -539,11 +578,22 @@ func (p *play) newEnvoy(bad func(string) bool) {
 	}
 }
 
-func (p *play) check() string { return p.e.broken }
+func (p *play) check() string {
+	if p.e.broken != "" || p.base == nil {
+		return p.e.broken
+	}
+	return p.partlyInPlace()
+}
 
 // end lets all faults end, and looks at what is then.
 func (p *play) end() string {
-	if p.base != nil && (strings.Contains(p.wanted(p.base), "bad-") || strings.Contains(p.wanted(p.base), "=bad") || strings.Contains(p.wanted(p.base), "badlua")) {
+	if p.rng.IntN(2) == 0 {
+		if err := p.wave(); err != "" {
+			return err
+		}
+	}
+	clear(p.rejected)
+	if p.base != nil && (strings.Contains(p.wanted(p.base), "bad-") || strings.Contains(p.wanted(p.base), "=bad") || strings.Contains(p.wanted(p.base), "badlua") || len(p.base.rejected) > 0) {
 		p.base = nil
 	}
 	for f := range p.broken {

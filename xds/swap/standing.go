@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type standing struct {
 	unused     answer[[]string]
 	unasked    answer[bool] // see asking
 	moving     answer[bool]
+	warms      answer[bool]
 	newer      atomic.Pointer[newer]
 	fill       answer[[]item]          // see slots
 	prime      answer[[]item]          // see nextTwins
@@ -154,21 +156,6 @@ func (m *Machine) Settled() bool {
 	return !m.moving()
 }
 
-// InPlace reports whether the Envoy has everything in the snapshot that it subscribes to,
-// and has answered everything that it was sent.
-func (m *Machine) InPlace() bool {
-	for t := range Types {
-		if m.subs[t].flight != nil {
-			return false
-		}
-	}
-	ecds := &m.subs[Extension]
-	if m.mute() || ecds.names != nil && len(m.behind()) > 0 || slices.ContainsFunc(m.unprimed(), m.asks) {
-		return false
-	}
-	return m.Settled()
-}
-
 // asks reports whether the Envoy has a use for a filter: those whose listeners are from
 // this server prime all filters.
 func (v *state) asks(f *resource.Filter) bool {
@@ -199,38 +186,91 @@ func (v *state) current(slot string) bool {
 
 // moving reports whether an own slot of a listener should get another filter, or lose the
 // one that it has.
-func (v *state) moving() bool { return v.standing().moving.get(v.findMoving) }
-
-func (v *state) findMoving() bool {
-	for slot, c := range v.placements().contents {
-		if !v.current(slot) {
-			continue
+func (v *state) moving() bool {
+	return v.standing().moving.get(func() bool {
+		for range v.moves() {
+			return true
 		}
-		have, filled := v.subs[Extension].have.Find(slot)
-		switch {
-		case c.leaving, !c.as && c.filter == nil && !(filled && have.Version == resource.EmptyVersion):
-			return true
-		case c.filter != nil && !(filled && v.holds(have) == c.filter.Name) && c.filter.OnFailure != definition.Open:
-			return true
+		return false
+	})
+}
+
+// warmsAny reports whether any listener warms.
+func (v *state) warmsAny() bool {
+	return v.standing().warms.get(func() bool {
+		return slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool { return v.warms(l, nil) })
+	})
+}
+
+// warms reports whether a listener that the Envoy has accepted waits for contents of its
+// slots, or for its routes, which the Envoy may not even have subscribed to yet. It does not
+// wait for contents that were rejected.
+func (v *state) warms(l item, rejected []refusal) bool {
+	waits := func(slot string) bool {
+		_, filled := v.subs[Extension].have.Find(slot)
+		return !filled && !slices.ContainsFunc(rejected, func(r refusal) bool { return r.typ == Extension && r.name == slot })
+	}
+	if slices.ContainsFunc(l.Slots, waits) || slices.ContainsFunc(l.Static, waits) {
+		return true
+	}
+	r := v.placements().byListener[l.Name]
+	if r == nil || !r.kept || r.layout.Routes == "" {
+		return false
+	}
+	_, routed := v.subs[Route].have.Find(r.layout.Routes)
+	return !routed
+}
+
+// moves returns those slots.
+func (v *state) moves() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for slot, c := range v.placements().contents {
+			if !v.current(slot) {
+				continue
+			}
+			have, filled := v.subs[Extension].have.Find(slot)
+			switch {
+			case c.leaving, !c.as && c.filter == nil && have.Version != resource.EmptyVersion,
+				c.filter != nil && !(filled && v.holds(have) == c.filter.Name) && c.filter.OnFailure != definition.Open:
+				if !yield(slot) {
+					return
+				}
+			}
 		}
 	}
-	return false
 }
 
 // hasAll reports whether the Envoy has everything available that it subscribes to.
 func (v *state) hasAll(t Type) bool {
-	s := &v.subs[t]
-	if s.names != nil {
-		for _, name := range s.names.Sorted {
-			if it, ok := v.lookup(t, name); ok && !v.enough(t, it) {
-				return false
+	for range v.lacking(t) {
+		return false
+	}
+	return true
+}
+
+// lacking returns the names of what the Envoy subscribes to, is available, and is not as
+// wanted.
+func (v *state) lacking(t Type) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		s := &v.subs[t]
+		lacks := func(name string) bool {
+			it, ok := v.lookup(t, name)
+			return ok && !v.enough(t, it)
+		}
+		for _, name := range s.names.All() {
+			if lacks(name) && !yield(name) {
+				return
+			}
+		}
+		if !s.wildcard {
+			return
+		}
+		for _, r := range v.every(t) {
+			if lacks(r.Name) && !yield(r.Name) {
+				return
 			}
 		}
 	}
-	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool {
-		it, ok := v.lookup(t, r.Name)
-		return ok && !v.enough(t, it)
-	})
 }
 
 // enough reports whether the Envoy has a resource, or one that is as good: the module

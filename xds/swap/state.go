@@ -191,12 +191,14 @@ func (v *state) stuck() []string {
 func (v *state) filter(name string) *resource.Filter { return v.snap.Filter(name) }
 
 // listener returns a listener of the snapshot by its name, or nil.
-func (v *state) listener(name string) *resource.Listener {
-	i, ok := slices.BinarySearchFunc(v.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
+func (v *state) listener(name string) *resource.Listener { return listenerIn(v.snap, name) }
+
+func listenerIn(snap *resource.Snapshot, name string) *resource.Listener {
+	i, ok := slices.BinarySearchFunc(snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
 	if !ok {
 		return nil
 	}
-	return v.snap.Listeners[i]
+	return snap.Listeners[i]
 }
 
 // lookup returns what the snapshot wants for a name.
@@ -242,13 +244,22 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 	default:
 		list = v.all(t)
 	}
-	i, ok := slices.BinarySearchFunc(list, name, func(r *resource.Resource, n string) int { return strings.Compare(r.Name, n) })
-	if !ok {
+	r := named(list, name)
+	if r == nil {
 		return item{}, false
 	}
-	it := intern.PlainItem(list[i])
+	it := intern.PlainItem(r)
 	it.Written = t == Extension
 	return it, true
+}
+
+// named returns the resource of a name in a list that is sorted by name, or nil.
+func named(list []*resource.Resource, name string) *resource.Resource {
+	i, ok := slices.BinarySearchFunc(list, name, func(r *resource.Resource, n string) int { return strings.Compare(r.Name, n) })
+	if !ok {
+		return nil
+	}
+	return list[i]
 }
 
 // settledItem returns what a listener's own slot should finally hold, or false if it should
@@ -267,24 +278,26 @@ func (v *state) settledItem(slot string, c content) (item, bool) {
 
 // all returns all resources of a type in the snapshot that have a fixed content, except for
 // the primer and the gate.
-func (v *state) all(t Type) []*resource.Resource {
+func (v *state) all(t Type) []*resource.Resource { return resourcesIn(v.snap, t) }
+
+func resourcesIn(snap *resource.Snapshot, t Type) []*resource.Resource {
 	switch t {
 	case Cluster:
-		return v.snap.Clusters
+		return snap.Clusters
 	case Endpoint:
-		return v.snap.Endpoints
+		return snap.Endpoints
 	case Secret:
-		return v.snap.Secrets
+		return snap.Secrets
 	case Listener:
 		var all []*resource.Resource
-		for _, l := range v.snap.Listeners {
+		for _, l := range snap.Listeners {
 			all = append(all, l.Resource)
 		}
 		return all
 	case Route:
-		return v.snap.Routes
+		return snap.Routes
 	case Extension:
-		return v.snap.Static
+		return snap.Static
 	}
 	return nil
 }

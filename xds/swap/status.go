@@ -112,11 +112,7 @@ func (v *state) runs(in *acked, filter string) string {
 func (v *state) everywhere(filter string) bool {
 	rs := v.placements()
 	for name, r := range rs.byListener {
-		have, had := v.subs[Listener].have.Find(name)
-		switch {
-		case r.kept && slices.Contains(r.lacking, filter),
-			!r.kept && had && r.wants(filter) && !rs.held[layoutKey{name, resource.IDOf(have.Version)}][filter],
-			had && !v.logsIn(r.listener, have, filter):
+		if have, had := v.subs[Listener].have.Find(name); had && v.lacksIn(r, have, filter) {
 			return false
 		}
 	}
@@ -124,6 +120,16 @@ func (v *state) everywhere(filter string) bool {
 		have, ok := v.subs[Extension].have.Find(slot)
 		return !ok || v.holds(have) != filter
 	})
+}
+
+// lacksIn reports whether a listener that the Envoy has, in whatever version, lacks a filter
+// that it should have.
+func (v *state) lacksIn(r *placement, have item, filter string) bool {
+	if r.kept {
+		return slices.Contains(r.lacking, filter) || !v.logsIn(r.listener, have, filter)
+	}
+	held := v.placements().held[layoutKey{have.Name, resource.IDOf(have.Version)}]
+	return r.wants(filter) && !held[filter] || !v.logsIn(r.listener, have, filter)
 }
 
 func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (State, string) {

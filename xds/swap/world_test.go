@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -193,6 +194,9 @@ func rawRoutes(name, version string) *definition.Resource {
 // rawListener is l as an Envoy resource, with slots for statics, and with a reference to
 // routes; "": it contains its routes.
 func rawListener(l *definition.Listener, statics []string, rds string) *definition.Resource {
+	_, at, _ := strings.Cut(l.Address, ":")
+	port, err := strconv.ParseUint(at, 10, 16)
+	must(err)
 	router, err := anypb.New(&routerv3.Router{})
 	must(err)
 	hcm := &hcmv3.HttpConnectionManager{StatPrefix: l.Name + l.Routes[0].Timeout, RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{}}}
@@ -213,7 +217,7 @@ func rawListener(l *definition.Listener, statics []string, rds string) *definiti
 	return &definition.Resource{TypeURL: resource.ListenerType, Name: l.Name, Message: &listenerv3.Listener{
 		Name: l.Name,
 		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-			Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{}}}},
+			Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)}}}},
 		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
 			Name: "envoy.filters.network.http_connection_manager", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: manager}}}}},
 	}}
