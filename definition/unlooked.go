@@ -27,7 +27,7 @@ var wasmExtensions = map[string]string{
 
 // Hints for a plugin that xds-server does not manage.
 const (
-	inlineHint = "only HTTP and network filters whose code is remote or local.filename are managed"
+	inlineHint = "only HTTP and network filters that are listed in a listener, with code that is remote or local.filename, are managed"
 	staticHint = "an HTTP or network filter is managed where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
 )
 
