@@ -33,6 +33,7 @@ func newRoot(env environment) *cobra.Command {
 		Short:         "Run Wasm filters on a fleet of Envoys",
 		Long:          rootHelp,
 		Example:       rootExample,
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,6 +41,7 @@ func newRoot(env environment) *cobra.Command {
 			return env.set(cmd.Flags())
 		},
 	}
+	root.SetVersionTemplate("xds-server {{.Version}}\n")
 	root.AddCommand(
 		newServe(),
 		newValidate(),

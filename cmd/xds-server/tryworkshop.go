@@ -133,6 +133,9 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 // bare finds a module that has no definition. What it is for is known from its callbacks, so its
 // file is read before it is fetched: if the file was replaced in between, this begins again.
 func (w *workshop) bare(ctx context.Context, f *tryFlags, path string, names, paths []string) (*subject, error) {
+	if _, err := os.Stat(path); err != nil { // of its definition, which nobody wrote, nothing is to be said
+		return nil, fmt.Errorf("read the module: %w", err)
+	}
 	for range 10 {
 		looked, network := w.onlyConnections(path)
 		file, err := f.definitionOf(path, f.request.sent != nil || network)

@@ -14,9 +14,14 @@ func newVersion() *cobra.Command {
 		Short: "Print the version of xds-server",
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
-			fmt.Fprintf(cmd.OutOrStdout(), "xds-server %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintln(cmd.OutOrStdout(), "xds-server", versionLine())
 		},
 	}
+}
+
+// versionLine is what "xds-server version" and --version print.
+func versionLine() string {
+	return fmt.Sprintf("%s %s %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // buildVersion is what the go command stamped the binary with: a tag, a

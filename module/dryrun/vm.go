@@ -184,5 +184,5 @@ func (v *vm) hint() string {
 	if size := v.instance; size != nil && size.Memory() != nil && v.instance.Memory().Size() > 200<<20 {
 		return "it may have run out of memory, of which a dry run has less than Envoy; verify: abi skips the dry run"
 	}
-	return "verify: abi skips the dry run"
+	return "correct the filter or its configuration; only if Envoy can run it as it is, verify: abi skips the dry run"
 }
