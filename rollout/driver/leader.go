@@ -33,11 +33,13 @@ func (d *Driver) hear(id string, t roster.Telling) bool {
 	return ok
 }
 
-// Hear processes a report of another replica, if this one leads in the given term.
+// Hear processes a report of another replica, if this one leads in the given term. Reports
+// under its own ID, which it has sent just before it led or a copy of its data directory sends,
+// are not those of its Envoys.
 func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Telling) (a Answer, err error) {
 	failed := d.call(ctx, func() {
 		r := d.role
-		if !d.leads() || r.term != term {
+		if !d.leads() || r.term != term || id == d.o.Replicas.ID {
 			err = ErrNotLeader
 			return
 		}

@@ -742,6 +742,7 @@ func TestObservesNothingWithoutLead(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		a.settle(9)
 		time.Sleep(40 * time.Second) // the next wave is prepared
+		synctest.Wait()
 		if len(a.watched) != 2 {
 			t.Fatalf("it observes %v", a.watched)
 		}
@@ -750,9 +751,30 @@ func TestObservesNothingWithoutLead(t *testing.T) {
 		synctest.Wait() // B leads
 		term.End()
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if at := a.Standing().Stand; at != driver.Follows || len(a.watched) != 0 {
 			t.Errorf("it %s, and observes %v", at, a.watched)
 		}
+	})
+}
+
+// TestHearsItselfOnly checks that a report that comes to the leader under its own ID, as from a
+// copy of its data directory, does not make it forget its Envoys.
+func TestHearsItselfOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		defer func() { a.end() }()
+		a.connect(append(slices.Clone(first), second...)...)
+		a.Tell(wanted("v1", careful()))
+		time.Sleep(5 * time.Second)
+		copied := roster.NewOwn()
+		if _, err := a.Driver.Hear(t.Context(), g.shared.leads().number, "A", copied.Take()); !errors.Is(err, driver.ErrNotLeader) {
+			t.Errorf("it takes it for its own: %v", err)
+		}
+		time.Sleep(time.Minute)
+		a.Tell(wanted("v2", careful()))
+		a.has("e9")
 	})
 }
 
