@@ -127,9 +127,14 @@ func (s *shared) complains(of string) {
 
 // promote asks a server to have a change go everywhere.
 func (s *shared) promote(by *harness.Server, c harness.Change) error {
+	return s.operate(by, "promote", c)
+}
+
+// operate gives a server a command about a change.
+func (s *shared) operate(by *harness.Server, verb string, c harness.Change) error {
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	_, err := by.Run(ctx, "rollout", "promote", c.ID, "--admin", "http://"+by.Addresses.Admin, "--admin-token-file", s.operator)
+	_, err := by.Run(ctx, "rollout", verb, c.ID, "--admin", "http://"+by.Addresses.Admin, "--admin-token-file", s.operator)
 	return err
 }
 

@@ -68,7 +68,18 @@ func StartServer(ctx context.Context, config ServerConfig) (*Server, error) {
 
 // Start starts a server again that was killed, at the addresses it had.
 func (s *Server) Start(ctx context.Context) error {
-	file := filepath.Join(s.config.Dir, "addresses.json")
+	if err := s.launch(ctx); err != nil {
+		return err
+	}
+	return s.listens(ctx)
+}
+
+// addressesFile is where a server writes its addresses once it listens.
+func (s *Server) addressesFile() string { return filepath.Join(s.config.Dir, "addresses.json") }
+
+// launch starts the process.
+func (s *Server) launch(ctx context.Context) error {
+	file := s.addressesFile()
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -77,14 +88,17 @@ func (s *Server) Start(ctx context.Context) error {
 		"--xds-listen", s.Addresses.XDS, "--modules-listen", s.Addresses.Modules,
 		"--admin-listen", s.Addresses.Admin, "--peer-listen", s.Addresses.Peer, "--addresses-file", file, "--check-invariants"}, s.config.Args...)
 	var err error
-	if s.proc, err = exectest.Start(exec.CommandContext(ctx, s.config.Program, args...), s.Log()); err != nil {
-		return err
-	}
-	err = Poll(ctx, time.Minute, func() error {
+	s.proc, err = exectest.Start(exec.CommandContext(ctx, s.config.Program, args...), s.Log())
+	return err
+}
+
+// listens waits until the server does.
+func (s *Server) listens(ctx context.Context) error {
+	err := Poll(ctx, time.Minute, func() error {
 		if err := s.proc.Running(); err != nil {
 			return err
 		}
-		b, err := os.ReadFile(file)
+		b, err := os.ReadFile(s.addressesFile())
 		if err != nil {
 			return err
 		}
