@@ -278,12 +278,16 @@ func (p *parser) document(root *document.Node, item bool) {
 		readList(d)
 		return
 	}
+	before := *p.file
 	d.read()
 	i := slices.IndexFunc(p.problems[d.first:], func(p Problem) bool { return !p.Warning })
 	if i < 0 {
 		return
 	}
 	cause := p.problems[d.first+i]
+	// Nothing of a document with errors is used, such as the cluster that it also adds.
+	p.file.Filters, p.file.Listeners, p.file.Resources = before.Filters, before.Listeners, before.Resources
+	p.file.Rollouts, p.file.Tests = before.Rollouts, before.Tests
 	if d.unrelated() {
 		p.problems = p.problems[:d.first]
 		if p.scope.Namespace == "" { // a cluster has many of these
