@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"wasmxds/definition"
 	"wasmxds/resource"
 )
 
@@ -163,8 +164,9 @@ func (v *state) lacksChangedListener(g Goal) bool {
 }
 
 // lacksChangedIn reports whether the Envoy lacks a listener that is part of the change, or
-// has a listener without a filter that is. A listener that it does not have at all, or that
-// warms, lacks all of its filters.
+// has it without one of its filters that must not be missing, or has any listener without a
+// filter that is part of the change. A listener that it does not have at all, or that warms,
+// lacks all of its filters.
 func (v *state) lacksChangedIn(g Goal, l *resource.Listener) bool {
 	changed, filters := g.listener(l.Name), slices.Concat(l.Filters, l.Loggers)
 	named := func(slot string) bool { return !isOwn(slot) && g.has(Extension, slot) }
@@ -176,7 +178,10 @@ func (v *state) lacksChangedIn(g Goal, l *resource.Listener) bool {
 		return true
 	}
 	r := v.placements().byListener[l.Name]
-	return slices.ContainsFunc(filters, func(f string) bool { return g.filter(f) && v.lacksIn(r, have, f) })
+	return slices.ContainsFunc(filters, func(name string) bool {
+		f := v.filter(name)
+		return (g.filter(name) || changed && f != nil && f.OnFailure != definition.Open) && v.lacksIn(r, have, name)
+	})
 }
 
 // keeps reports whether the Envoy still has something that was taken from it. It may keep

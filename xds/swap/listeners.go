@@ -91,7 +91,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 	if v.warming(now) || v.slotsUnknown() {
 		return changed, gone, true // invariant 6: a new primer could remove the twin that a slot is filled from
 	}
-	if v.primerDue(now) && (v.newTwins() || !unsettled && len(gone) == 0 && !v.goesBack()) {
+	if v.primerDue(now) && (v.newTwins() && !v.losesTwinOf(changed) || !unsettled && len(gone) == 0 && !v.goesBack()) {
 		changed = append(changed, intern.ListenerItem(v.snap.Primer))
 		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	}
@@ -125,6 +125,21 @@ func (v *state) listenersSettled(now time.Time) bool {
 func (v *state) newTwins() bool {
 	have, _ := v.subs[Listener].have.Find(resource.PrimerListener)
 	return slices.ContainsFunc(v.snap.Primer.Slots, func(twin string) bool { return !slices.Contains(have.Slots, twin) })
+}
+
+// losesTwinOf reports whether the snapshot's primer lacks a twin that a slot of these
+// listeners is to be filled from (invariant 6): they were placeable for long and rejected,
+// and the module of one of their filters is missing by now.
+func (v *state) losesTwinOf(listeners []item) bool {
+	have, _ := v.subs[Listener].have.Find(resource.PrimerListener)
+	loses := func(filter string) bool {
+		twin := v.twinOf(filter)
+		return slices.Contains(have.Slots, twin) && !slices.Contains(v.snap.Primer.Slots, twin)
+	}
+	return slices.ContainsFunc(listeners, func(it item) bool {
+		l := v.listener(it.Name)
+		return slices.ContainsFunc(l.Filters, loses) || slices.ContainsFunc(l.Slots, func(slot string) bool { return loses(filterOf(slot)) })
+	})
 }
 
 // bare reports whether the Envoy has no listener that takes requests.
