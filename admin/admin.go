@@ -104,7 +104,7 @@ func New(opts Options) *Server {
 // with the previous one.
 func (s *Server) Loaded(l Loaded) {
 	s.history.add(&l, s.opts.Now())
-	s.loaded.Store(&l)
+	s.metrics.filters(s.loaded.Swap(&l), &l)
 	s.changes.Add(1)
 }
 

@@ -95,6 +95,28 @@ func newMetrics() *metrics {
 	return m
 }
 
+// filters has a counter of crashes for each filter from the start: in one that
+// appears with the first crash, Prometheus sees no increase. Those of filters that
+// are gone end.
+func (m *metrics) filters(before, now *Loaded) {
+	if now.Set == nil {
+		return
+	}
+	gone := map[string]bool{}
+	if before != nil && before.Set != nil {
+		for _, f := range before.Set.Filters {
+			gone[f.Definition.Name] = true
+		}
+	}
+	for _, f := range now.Set.Filters {
+		delete(gone, f.Definition.Name)
+		m.crashes.WithLabelValues(f.Definition.Name)
+	}
+	for name := range gone {
+		m.crashes.DeleteLabelValues(name)
+	}
+}
+
 // Observer returns an Observer that records fetches and dry runs.
 func (s *Server) Observer() module.Observer {
 	return module.Observer{

@@ -252,3 +252,28 @@ func TestAlertsAreRules(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstCrashIsAnIncrease checks that the counter of a filter's crashes is there
+// before the first one, and ends with the filter.
+func TestFirstCrashIsAnIncrease(t *testing.T) {
+	s := newServer(someFleet())
+	want := func(what string, want ...string) {
+		t.Helper()
+		_, text := get(t, s.Handler(), "/metrics")
+		got := regexp.MustCompile(`(?m)^wasmxds_vm_crashes_total.*$`).FindAllString(text, -1)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	want("before the first set")
+	s.Loaded(someLoaded())
+	want("of a filter that runs", `wasmxds_vm_crashes_total{filter="hello"} 0`)
+	s.Swapped(xds.Swap{Node: "edge-1", At: noon, Change: swap.Change{Filter: "hello", Stage: swap.ChangeCrashed}})
+	want("after a crash", `wasmxds_vm_crashes_total{filter="hello"} 1`)
+	s.Loaded(someLoaded())
+	want("after another change", `wasmxds_vm_crashes_total{filter="hello"} 1`)
+	none := someLoaded()
+	none.Set = &module.Set{}
+	s.Loaded(none)
+	want("after it was removed")
+}
