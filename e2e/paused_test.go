@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -129,13 +130,17 @@ func TestPausedInLead(t *testing.T) {
 				was, next := j.servers[at], j.servers[1-at]
 				pauses, other := was, next
 				var do func()
+				var commands sync.WaitGroup
+				t.Cleanup(commands.Wait)
 				switch step {
 				case "this server leads now":
 					pauses, other = next, was
 					do = was.Kill
 				default:
 					must(t, j.operate(was, "stop", change))
-					do = func() { go func() { _ = j.operate(was, "resume", change) }() } // it is paused before it answers
+					do = func() { // it may be paused before it answers
+						commands.Go(func() { _ = j.operate(was, "resume", change) })
+					}
 				}
 				must(t, pauses.PauseAt(j.ctx, step, do))
 				if other == was {
