@@ -61,24 +61,23 @@ func (p *play) lacks(base *resource.Snapshot) string {
 	return ""
 }
 
-// blame checks that a rejection that is none of the change is of what the base has as well.
+// blame checks that a rejection that is none of the change is of what the base has as well,
+// or of what is no longer wanted.
 func (p *play) blame(r swap.Refusal) string {
 	g := p.goal()
-	if p.m.Concerns(g, r) {
+	if p.m.Concerns(g, r) || !isIn(g.To, r) || isIn(g.Base, r) {
 		return ""
 	}
-	base := g.Base
-	same := base.Filter(r.Name) != nil && base.Filter(r.Name).Version == r.Version
-	switch r.Type {
-	case swap.Listener:
-		same = slices.ContainsFunc(base.Listeners, func(l *resource.Listener) bool { return l.Name == r.Name && strings.HasPrefix(r.Version, l.Base) })
-	case swap.Extension:
-		same = same || slices.ContainsFunc(base.Static, func(s *resource.Resource) bool { return s.Name == r.Name && s.Version == r.Version })
+	return fmt.Sprintf("the change is not to blame for %+v, which the base does not have", r)
+}
+
+// isIn tells whether a snapshot has what was rejected, in that version.
+func isIn(s *resource.Snapshot, r swap.Refusal) bool {
+	if r.Type == swap.Listener {
+		return slices.ContainsFunc(s.Listeners, func(l *resource.Listener) bool { return l.Name == r.Name && l.Is(r.Version) })
 	}
-	if !same {
-		return fmt.Sprintf("the change is not to blame for %+v, which the base does not have", r)
-	}
-	return ""
+	return slices.ContainsFunc(s.Filters, func(f *resource.Filter) bool { return f.Name == r.Name && f.Version == r.Version }) ||
+		slices.ContainsFunc(s.Static, func(e *resource.Resource) bool { return e.Name == r.Name && e.Version == r.Version })
 }
 
 // mayMiss tells whether a listener goes without a filter, since it fails open.
