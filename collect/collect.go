@@ -20,7 +20,7 @@ const (
 	pause   = 10 * time.Second       // shortest time between collections
 	least   = 16 << 20               // bytes allocated since the last collection
 	busyAt  = 100                    // busy: a hundredth of the live heap is allocated between two looks
-	stormAt = 32                     // a storm: this part of it
+	stormAt = 16                     // a storm: this part of it
 	calm    = 4                      // looks without a storm that end it
 
 	garbage     = 512 << 20 // bytes that may gather in a storm, if the live heap is smaller
