@@ -37,7 +37,7 @@ func TestShort(t *testing.T) {
 }
 
 func short(t *testing.T, program, name string, args ...string) {
-	o, err := parse(append(args, "-short", "-servers=wasmxds,wasmxds-h2,wasmxds-rollout,naive,floor", "-out", t.TempDir(), "-xds-server", program))
+	o, err := parse(append(args, "-short", "-servers=wasmxds,wasmxds-h2,wasmxds-rollout,naive,floor,replay", "-out", t.TempDir(), "-xds-server", program))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +45,8 @@ func short(t *testing.T, program, name string, args ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != len(o.servers) {
-		t.Fatalf("%d results, want one for each of %v", len(report.Results), o.servers)
+	if runs := o.runs(nil); len(report.Results) != len(runs) {
+		t.Fatalf("%d results, want one for each of %v", len(report.Results), runs)
 	}
 	for _, r := range report.Results {
 		check(t, r)
@@ -70,7 +70,15 @@ func short(t *testing.T, program, name string, args ...string) {
 // check looks at what has to be so however fast the machine is.
 func check(t *testing.T, r *Result) {
 	t.Helper()
-	for _, name := range []string{sceneStorm, sceneOne, sceneAll, sceneAgain} {
+	scenes := []string{sceneStorm, sceneOne, sceneAll, sceneAgain}
+	if r.Server == "replay" {
+		scenes = scenes[:1]
+		// What a real one costs: each Envoy has refused each module once, and downloaded both.
+		if f := r.Scenes[sceneStorm]; f != nil && (f.Responses > 10 || f.Fetches != 2*int64(r.Clients)) {
+			t.Errorf("%v: %+v, want at most ten responses and two downloads a client", r.run, f)
+		}
+	}
+	for _, name := range scenes {
 		f := r.Scenes[name]
 		if f == nil {
 			t.Errorf("%v: scene %s was not played", r.run, name)

@@ -73,7 +73,7 @@ func parse(args []string) (options, error) {
 	short := false
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&clients, "clients", "100,1000,10000", "`numbers` of Envoys")
-	f.StringVar(&servers, "servers", "wasmxds,wasmxds-rollout,naive,floor", "`names` of the servers to compare")
+	f.StringVar(&servers, "servers", "wasmxds,wasmxds-rollout,naive,floor,replay", "`names` of the servers to compare")
 	f.StringVar(&protocols, "protocols", "delta,sotw", "ADS `protocols`")
 	f.BoolVar(&o.plain, "plaintext", true, "measure plaintext")
 	f.BoolVar(&o.tls, "tls", true, "measure TLS")
@@ -144,6 +144,7 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 	}
 	starts["wasmxds"] = ours(o.program)
 	starts["wasmxds-h2"] = ours(o.program, "--transport", "h2")
+	starts["replay"] = replayed(o.program)
 	starts["wasmxds"+rolledOut], starts["wasmxds-h2"+rolledOut] = starts["wasmxds"], starts["wasmxds-h2"]
 	keys, err := newKeys(dir)
 	if err != nil {
@@ -153,7 +154,7 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 	for _, r := range o.runs(keys) {
 		begin := starts[r.Server]
 		if begin == nil {
-			return nil, fmt.Errorf("-servers: %s is none of wasmxds, wasmxds-h2 (both also with -rollout behind it), naive and floor", r.Server)
+			return nil, fmt.Errorf("-servers: %s is none of wasmxds, wasmxds-h2 (both also with -rollout behind it), naive, floor and replay", r.Server)
 		}
 		fmt.Fprintln(os.Stderr, "measuring", r)
 		result, err := play(ctx, r, o, begin, filepath.Join(dir, strings.ReplaceAll(r.String(), " ", "-")))
@@ -185,6 +186,9 @@ func (o options) runs(keys *keys) []run {
 		for _, protocol := range o.protocols {
 			for _, n := range o.clients {
 				for _, server := range o.servers {
+					if server == "replay" && secure {
+						continue // its modules would come in plaintext
+					}
 					runs = append(runs, run{Server: server, Clients: n, Delta: protocol == "delta", TLS: secure, keys: keys})
 				}
 			}

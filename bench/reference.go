@@ -19,25 +19,27 @@ import (
 
 	"wasmxds/bench/floor"
 	"wasmxds/bench/naive"
+	"wasmxds/bench/replay"
 )
 
 // A reference server is this program again, with these in its environment.
 const (
-	envServe   = "WASMXDS_BENCH_SERVE" // "naive" or "floor"
-	envClients = "WASMXDS_BENCH_CLIENTS"
-	envCert    = "WASMXDS_BENCH_CERT"
-	envKey     = "WASMXDS_BENCH_KEY"
+	envServe     = "WASMXDS_BENCH_SERVE" // "naive", "floor" or "replay"
+	envClients   = "WASMXDS_BENCH_CLIENTS"
+	envCert      = "WASMXDS_BENCH_CERT"
+	envKey       = "WASMXDS_BENCH_KEY"
+	envRecording = "WASMXDS_BENCH_RECORDING" // of replay
 )
 
 // reference starts a server to compare with, in a process of its own. It is
 // told of changes on its standard input.
-func reference(name string) startFunc {
+func reference(name string, more ...string) startFunc {
 	return func(ctx context.Context, r run, dir string) (*subject, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		env := []string{envServe + "=" + name, envClients + "=" + strconv.Itoa(r.Clients)}
+		env := append([]string{envServe + "=" + name, envClients + "=" + strconv.Itoa(r.Clients)}, more...)
 		if r.TLS {
 			env = append(env, envCert+"="+r.keys.cert, envKey+"="+r.keys.key)
 		}
@@ -100,8 +102,19 @@ func serveReference(ctx context.Context, name string, in io.Reader, out io.Write
 		s := floor.New(options...)
 		g.Go(func() error { return s.Serve(ctx, l) })
 		set = s.Set
+	case "replay":
+		recording, err := replay.Read(os.Getenv(envRecording))
+		if err != nil {
+			return err
+		}
+		s, err := replay.New(recording)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return s.Serve(ctx, l) })
+		set = func(int, naive.Resources, []string) error { return nil }
 	default:
-		return fmt.Errorf("%s=%s: naive or floor", envServe, name)
+		return fmt.Errorf("%s=%s: naive, floor or replay", envServe, name)
 	}
 	if err := obey(set, in, func() { fmt.Fprintln(out, l.Addr()) }); err != nil {
 		return err

@@ -180,7 +180,10 @@ func (st *stage) scenes() []played {
 			})
 		}},
 	}
-	if st.subject.module == nil {
+	switch {
+	case st.subject.change == nil:
+		return all[:1]
+	case st.subject.module == nil:
 		return all
 	}
 	return append(all,

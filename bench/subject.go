@@ -20,7 +20,7 @@ type subject struct {
 	address string // of ADS
 	process *process
 
-	// change makes a revision the newest of these filters.
+	// change makes a revision the newest of these filters; nil: it can't change.
 	change func(revision int, filters []int) error
 	// module does so for the first filter, and makes its module another one, of
 	// so many bytes; nil: it has no safe way.
