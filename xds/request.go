@@ -226,6 +226,9 @@ func (r *request) setError(value []byte) error {
 	return fields(value, func(num protowire.Number, b []byte) error {
 		if num == 2 {
 			r.Error = strings.ToValidUTF8(string(b[:min(len(b), maxLength)]), "")
+			if len(b) > maxLength {
+				r.Error = strings.TrimRight(r.Error, "\n") // a message of whole lines counts as complete
+			}
 		}
 		return nil
 	})

@@ -261,7 +261,7 @@ func (e *envoy) setListeners(all []*content, removed [][]byte) (refused string) 
 		return !slices.ContainsFunc(all, func(c *content) bool { return c.name == l.name })
 	})
 	if len(bad) > 0 {
-		return "Error adding/updating listener(s) " + strings.Join(bad, ", ")
+		return "Error adding/updating listener(s) " + strings.Join(bad, ": no\n") + ": no\n"
 	}
 	return ""
 }

@@ -292,6 +292,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	case Route:
 		m.lose(r)
 	case Listener:
+		m.reports(r)
 		m.warmEnd = now.Add(warmLimit)
 		m.forgetPromises()
 		m.loseUnused()

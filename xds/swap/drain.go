@@ -24,7 +24,7 @@ type replacement struct {
 func (m *Machine) replace(changed []item, before *acked, now time.Time) {
 	for _, l := range changed {
 		old, had := before.Find(l.Name)
-		if !had || l.Name == resource.PrimerListener {
+		if !had || old.Is(l) || l.Name == resource.PrimerListener {
 			continue
 		}
 		r := replacement{l.Name, now, slices.ContainsFunc(old.Slots, isOwn) || m.ownRoutes(l.Name), m.unlogged(old, l, now)}

@@ -232,7 +232,7 @@ func (v *state) meant(l item, slot string) string {
 func nothingTwice(v *state, a action, _ time.Time) error {
 	for _, it := range a.Changed {
 		have, ok := v.subs[a.Type].have.Find(it.Name)
-		if ok && have.Is(it) && !slices.Contains(v.poisoned, it.Name) && !v.isCrashed(it) {
+		if ok && have.Is(it) && !slices.Contains(v.poisoned, it.Name) && !v.isCrashed(it) && !(a.Type == Listener && slices.Contains(v.taken, it.Name)) {
 			return fmt.Errorf("%s %s is sent again in version %s", a.Type, it.Name, it.Version)
 		}
 	}

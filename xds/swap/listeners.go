@@ -25,10 +25,15 @@ func (v *state) nextListeners(now time.Time) *Response {
 		return nil
 	}
 	r := v.respond(Listener, changed, gone)
-	if r != nil && s.nonce > 0 && intern.SameItems(r.To.Items, s.have.Items) {
+	if r != nil && s.nonce > 0 && len(v.taken) == 0 && intern.SameItems(r.To.Items, s.have.Items) {
 		return nil
 	}
 	return r
+}
+
+// reported reports whether the Envoy has the wanted version of a listener, and has ACKed it.
+func (v *state) reported(have, want item) bool {
+	return have.Is(want) && !slices.Contains(v.taken, want.Name)
 }
 
 // poisonedTwins reports whether the primer is about to change while the newest content of a
@@ -53,7 +58,7 @@ func (v *state) primerDue(now time.Time) bool {
 	}
 	want := intern.ListenerItem(v.snap.Primer)
 	have, ok := v.subs[Listener].have.Find(want.Name)
-	return !(ok && have.Is(want)) && v.wants(Listener, want.Name) && !v.held(Listener, want, now)
+	return !(ok && v.reported(have, want)) && v.wants(Listener, want.Name) && !v.held(Listener, want, now)
 }
 
 // listenerChanges compares what the Envoy has with what it may have now. ok is false if
@@ -70,7 +75,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 	for _, l := range v.snap.Listeners {
 		it := v.wanted(l)
 		have, had := s.have.Find(it.Name)
-		if !v.wants(Listener, it.Name) || had && have.Is(it) {
+		if !v.wants(Listener, it.Name) || had && v.reported(have, it) {
 			continue
 		}
 		switch {

@@ -300,7 +300,7 @@ func (e *model) setListeners(send swap.Send) string {
 		delete(e.warming, n)
 	}
 	if len(refused) > 0 {
-		return "Error adding/updating listener(s) " + strings.Join(refused, ", ")
+		return "Error adding/updating listener(s) " + strings.Join(refused, ": no\n") + ": no\n"
 	}
 	return ""
 }

@@ -30,10 +30,12 @@ func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 		}
 		return
 	}
-	// Envoy names what it has rejected; if it does not, everything counts as rejected.
-	refused := slices.DeleteFunc(slices.Clone(r.Changed), func(it item) bool { return !mentions(message, it.Name) })
-	if len(refused) == 0 {
-		refused = r.Changed
+	refused := r.Changed // if Envoy does not name what it rejects
+	if named := namedIn(message, r); len(named) > 0 {
+		refused = named
+		if t == Listener {
+			m.tookRest(r, refused, message, now)
+		}
 	}
 	for _, it := range refused {
 		m.refuse(t, it, message, now)
@@ -41,6 +43,54 @@ func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 			m.poisonedBy(it)
 		}
 	}
+}
+
+// namedIn returns what a NACK of r says was rejected.
+func namedIn(message string, r *Response) []item {
+	names := mentions
+	if r.Type == Listener && strings.HasPrefix(message, listenersRejected) {
+		names = listsListener // a reason may mention another listener, which has the same address
+	}
+	return slices.DeleteFunc(slices.Clone(r.Changed), func(it item) bool { return !names(message, it.Name) })
+}
+
+// listenersRejected is how the NACK of listeners begins. Each that Envoy rejects follows as
+// "NAME: REASON", on a line of its own. It has taken all others of the response, and
+// removed what the response removes.
+const listenersRejected = "Error adding/updating listener(s) "
+
+func listsListener(message, name string) bool {
+	list := strings.TrimPrefix(message, listenersRejected)
+	return strings.HasPrefix(list, name+": ") || strings.Contains(list, "\n"+name+": ")
+}
+
+// tookRest records what an Envoy has taken of a response with listeners that it has
+// rejected: it may warm them, so their slots are filled, and nothing that it may reject is
+// sent meanwhile (invariant 3). They are sent again, and what the response removes is removed
+// again, because an Envoy that reconnects reports only what it has ACKed. If the message is
+// truncated, nothing counts as taken.
+func (m *Machine) tookRest(r *Response, refused []item, message string, now time.Time) {
+	if !strings.HasPrefix(message, listenersRejected) || !strings.HasSuffix(message, "\n") {
+		return
+	}
+	taken := slices.DeleteFunc(slices.Clone(r.Changed), func(it item) bool { return slices.ContainsFunc(refused, it.Is) })
+	if len(taken) == 0 {
+		return
+	}
+	m.acked(Listener, m.interner.Step(r.From, Listener, m.delta, taken, nil), now)
+	m.prune(Listener)
+	for _, it := range taken {
+		m.taken = append(m.taken, it.Name)
+	}
+}
+
+// reports records that an Envoy reports the listeners of r from now on, which it has ACKed.
+func (m *Machine) reports(r *Response) {
+	m.taken = slices.DeleteFunc(m.taken, func(name string) bool {
+		_, has := m.subs[Listener].have.Find(name)
+		_, acked := changedBy(r, name)
+		return acked || !has
+	})
 }
 
 // refuse records the NACK of anything that is not one of our filters.

@@ -35,7 +35,7 @@ func plan(v *state, t Type, now time.Time) (action, bool) {
 	if !s.subscribed || s.flight != nil { // invariant 4
 		return action{}, false
 	}
-	if v.complete(t) && !(t == Cluster && v.moduleServerDue()) {
+	if v.complete(t) && !(t == Cluster && v.moduleServerDue()) && !(t == Listener && len(v.taken) > 0) {
 		return action{}, false
 	}
 	var a action

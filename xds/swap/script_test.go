@@ -25,7 +25,7 @@ import (
 //	                          they are wanted, "+LAYOUT": a listener in that
 //	                          layout, anything else is a version
 //	TYPE hash NAME...         ... on a reconnect: and has contents that it does not tell
-//	TYPE ack | nack MESSAGE   its answer to the newest response of that type
+//	TYPE ack | nack MESSAGE   its answer to the newest response of that type ("\n": a new line)
 //	sample N                  of a million requests it is to tell of
 //	download MODULE started|done|aborted
 //	crash NAME                an alarm: of a filter, a slot, or anything else
@@ -146,7 +146,7 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 		}
 	case "ack":
 	case "nack":
-		r.Failed, r.Error = true, strings.Join(args, " ")
+		r.Failed, r.Error = true, strings.ReplaceAll(strings.Join(args, " "), `\n`, "\n")
 	}
 	r.Names = s.names[typ]
 	return s.step(r)

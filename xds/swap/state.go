@@ -24,6 +24,7 @@ type state struct {
 	refusals []refusal // other resources that were NACKed
 	poisoned []string  // ECDS resources whose newest content was NACKed
 	promises []promise // for slots in listeners that were sent and may wait for them
+	taken    []string  // listeners that the Envoy took of a response that it rejected; see tookRest
 	unknown  []string  // listeners' own slots whose content this Envoy did not list
 	lost     []lost
 	crashes  []crash       // of filters' VMs
