@@ -19,6 +19,7 @@ import (
 //
 //	envoy PROTOCOL [spares=N]  a new stream; below it what is wanted
 //	publish                   what is wanted from now on
+//	cut                       the stream ends, and the same Envoy begins another
 //	TYPE subscribe NAME...    Envoy asks for resources ("*": all)
 //	TYPE unsubscribe NAME...  it asks for them no more
 //	TYPE has NAME=LABEL...    ... on a reconnect: and has these; "wanted": as
@@ -43,6 +44,7 @@ func TestScripts(t *testing.T) {
 
 type script struct {
 	world
+	space *swap.Interner
 	m     *swap.Machine
 	ready swap.Ready
 	now   time.Time
@@ -66,9 +68,12 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		if d.HasArg("spares") {
 			d.ScanArgs(t, "spares", &s.spares.Around)
 		}
-		s.names, s.nonce = map[swap.Type][]string{}, map[swap.Type]string{}
-		snap := s.define(t, d.Input)
-		s.m = swap.New(swap.Options{Interner: swap.NewInterner(), Snapshot: snap, Delta: s.delta, Salt: 7, Broken: func(err error) { t.Errorf("%s: %v", d.Pos, err) }})
+		s.space = swap.NewInterner()
+		s.connect(t, d.Pos, s.define(t, d.Input), swap.Left{})
+		return ""
+	case "cut":
+		s.listens = false
+		s.connect(t, d.Pos, s.snapshot(), s.m.Left())
 		return ""
 	case "publish":
 		return s.step(swap.Publish{Snapshot: s.define(t, d.Input)})
@@ -99,6 +104,12 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return s.told()
 	}
 	return s.request(t, d)
+}
+
+// connect begins a stream.
+func (s *script) connect(t *testing.T, pos string, snap *resource.Snapshot, left swap.Left) {
+	s.names, s.nonce = map[swap.Type][]string{}, map[swap.Type]string{}
+	s.m = swap.New(swap.Options{Interner: s.space, Snapshot: snap, Left: left, Delta: s.delta, Salt: 7, Broken: func(err error) { t.Errorf("%s: %v", pos, err) }})
 }
 
 // request is "TYPE subscribe ...", "TYPE ack" and "TYPE nack ...".

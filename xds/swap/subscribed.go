@@ -187,12 +187,17 @@ func (m *Machine) loseRoutes(r *Response) {
 
 // loseUnused records, in state of the world, what the Envoy is about to drop because none
 // of its listeners has a slot for it. It may subscribe to it again, without its content,
-// before it has unsubscribed.
+// before it has unsubscribed. But when it ACKs a listener that has such a slot again and has
+// not unsubscribed before that, the listener keeps the content.
 func (m *Machine) loseUnused() {
 	s := &m.subs[Listener]
 	if m.delta || !s.subscribed || slices.ContainsFunc(s.have.Items, func(l item) bool { return l.Res == nil }) {
 		return
 	}
+	m.lost = slices.DeleteFunc(m.lost, func(l lost) bool {
+		_, kept := m.subs[l.typ].have.Find(l.name)
+		return l.typ == Extension && kept && m.inUse(l.name)
+	})
 	for _, name := range m.unused() {
 		if l := (lost{Extension, name}); !slices.Contains(m.lost, l) {
 			m.lost = append(m.lost, l)
