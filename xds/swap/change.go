@@ -143,7 +143,7 @@ func (m *Machine) Rejects(r Refusal) bool {
 		}
 	}
 	of := m.refusal(r.Type, r.Name)
-	return of != nil && of.version == r.Version
+	return of != nil && of.version == r.Version && m.wantsRefused(*of)
 }
 
 // failed reports a priming that has failed, once for each reason.

@@ -213,8 +213,8 @@ func (m *Machine) track(now time.Time) {
 	}
 	m.tracked = seen
 	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
-		want, ok := m.lookup(r.typ, r.name)
-		return !ok || want.Version != r.version
+		newest := r.written && slices.Contains(m.poisoned, r.name) // Envoy would ACK the same bytes; see written.go
+		return !newest && !m.wantsRefused(r)
 	})
 	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool {
 		f := m.filter(p.Filter)

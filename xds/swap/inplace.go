@@ -54,7 +54,7 @@ func (m *Machine) slotsBehind() []string {
 
 // cannot reports whether the Envoy can't have everything, as far as is known.
 func (m *Machine) cannot() bool {
-	return len(m.refusals) > 0 || slices.ContainsFunc(m.primings, func(p Priming) bool { return p.fails() })
+	return slices.ContainsFunc(m.refusals, m.wantsRefused) || slices.ContainsFunc(m.primings, func(p Priming) bool { return p.fails() })
 }
 
 // Goal is what an Envoy's choice asks of it: that in which To differs from Base.

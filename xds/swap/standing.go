@@ -208,7 +208,7 @@ func (v *state) warmsAny() bool {
 func (v *state) warms(l item, rejected []refusal) bool {
 	waits := func(slot string) bool {
 		_, filled := v.subs[Extension].have.Find(slot)
-		return !filled && !slices.ContainsFunc(rejected, func(r refusal) bool { return r.typ == Extension && r.name == slot })
+		return !filled && !slices.ContainsFunc(rejected, func(r refusal) bool { return r.typ == Extension && r.name == slot && v.wantsRefused(r) })
 	}
 	if slices.ContainsFunc(l.Slots, waits) || slices.ContainsFunc(l.Static, waits) {
 		return true

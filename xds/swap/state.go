@@ -88,6 +88,12 @@ func (v *state) refusal(t Type, name string) *refusal {
 	return nil
 }
 
+// wantsRefused reports whether the snapshot still wants what was NACKed.
+func (v *state) wantsRefused(r refusal) bool {
+	want, ok := v.lookup(r.typ, r.name)
+	return ok && want.Version == r.version
+}
+
 // held reports whether this very version was NACKed and may not be sent yet: never, if it
 // has no other encoding (invariant 5).
 func (v *state) held(t Type, it item, now time.Time) bool {

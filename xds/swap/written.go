@@ -7,9 +7,10 @@ import (
 
 // Extension configurations that are not Wasm filters are sent as written. Envoy may reject
 // one, and it ACKs the same bytes again because it takes them for what it has, although it
-// has not applied them. So each goes alone in its response, once. A rejected one is replaced
-// by what Envoy had, because a listener is built from the newest content of each slot,
-// rejected or not.
+// has not applied them. So each goes alone in its response, once, and a rejected one is not
+// sent again, even if it is no longer wanted for a time, until the slot gets another one. It
+// is replaced by what Envoy had, because a listener is built from the newest content of each
+// slot, rejected or not.
 
 // nextWritten returns the next of them to send, first those that a listener waits for.
 func (v *state) nextWritten(now time.Time, waits wait) (item, bool) {
@@ -34,7 +35,7 @@ func (v *state) nextWritten(now time.Time, waits wait) (item, bool) {
 func (v *state) restorable() (*refusal, item) {
 	for i := range v.refusals {
 		r := &v.refusals[i]
-		if !r.written || r.restored || !slices.Contains(v.poisoned, r.name) {
+		if !r.written || r.restored || !slices.Contains(v.poisoned, r.name) || !v.wantsRefused(*r) {
 			continue
 		}
 		if have, ok := v.subs[Extension].have.Find(r.name); ok && have.Res != nil && have.Version != r.version {
