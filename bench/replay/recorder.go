@@ -3,7 +3,6 @@ package replay
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -66,20 +65,7 @@ func (r *Recorder) Recording() *Recording {
 // Run serves until ctx is done.
 func (r *Recorder) Run(ctx context.Context) error {
 	g := grpc.NewServer(grpc.ForceServerCodecV2(newRaw()))
-	g.RegisterService(&grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
-		{StreamName: method(r.recording.Delta), ServerStreams: true, ClientStreams: true, Handler: func(_ any, st grpc.ServerStream) error { return r.stream(st) }},
-	}}, nil)
-	h := &http.Server{Handler: http.HandlerFunc(r.download), ReadHeaderTimeout: time.Minute}
-	var both errgroup.Group
-	both.Go(func() error { return g.Serve(r.ads) })
-	both.Go(func() error {
-		if err := h.Serve(r.modules); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	defer context.AfterFunc(ctx, func() { g.Stop(); h.Close() })()
-	return both.Wait()
+	return serve(ctx, g, r.recording.Delta, r.ads, r.modules, r.stream, r.download)
 }
 
 // dialer connects from an Envoy's address.

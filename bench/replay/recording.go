@@ -8,10 +8,18 @@ package replay
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
+	"strconv"
+	"time"
 
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -75,6 +83,32 @@ func method(delta bool) string {
 		return "DeltaAggregatedResources"
 	}
 	return "StreamAggregatedResources"
+}
+
+// serve serves the stream with g on ads, and downloads on modules, until ctx is done.
+func serve(ctx context.Context, g *grpc.Server, delta bool, ads, modules net.Listener, stream func(grpc.ServerStream) error, download http.HandlerFunc) error {
+	g.RegisterService(&grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
+		{StreamName: method(delta), ServerStreams: true, ClientStreams: true, Handler: func(_ any, st grpc.ServerStream) error { return stream(st) }},
+	}}, nil)
+	h := &http.Server{Handler: download, ReadHeaderTimeout: time.Minute}
+	var both errgroup.Group
+	both.Go(func() error { return g.Serve(ads) })
+	both.Go(func() error {
+		if err := h.Serve(modules); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	defer context.AfterFunc(ctx, func() { g.Stop(); h.Close() })()
+	return both.Wait()
+}
+
+// send sends a module whole.
+func send(w http.ResponseWriter, b []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.Header().Set("Content-Type", "application/wasm")
+	_, _ = w.Write(b)
+	_ = http.NewResponseController(w).Flush()
 }
 
 // raw passes messages as bytes. A *skipped message is not looked at.

@@ -2,15 +2,12 @@ package replay
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 
@@ -53,23 +50,10 @@ func New(r *Recording) (*Server, error) {
 // Serve answers on l until ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g := transport.NewGRPC(nil, grpc.ForceServerCodecV2(newRaw()))
-	g.RegisterService(&grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
-		{StreamName: method(s.recording.Delta), ServerStreams: true, ClientStreams: true, Handler: func(_ any, st grpc.ServerStream) error { return s.serve(st) }},
-	}}, nil)
-	h := &http.Server{Handler: http.HandlerFunc(s.download), ReadHeaderTimeout: time.Minute}
-	var both errgroup.Group
-	both.Go(func() error { return g.Serve(l) })
-	both.Go(func() error {
-		if err := h.Serve(s.modules); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	defer context.AfterFunc(ctx, func() { g.Stop(); h.Close() })()
-	return both.Wait()
+	return serve(ctx, g, s.recording.Delta, l, s.modules, s.stream, s.download)
 }
 
-func (s *Server) serve(st grpc.ServerStream) error {
+func (s *Server) stream(st grpc.ServerStream) error {
 	p, _ := peer.FromContext(st.Context())
 	at, err := netip.ParseAddrPort(p.Addr.String())
 	if err != nil {
@@ -120,12 +104,4 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 	if st != nil {
 		time.AfterFunc(settle, func() { _ = st.push(0, 1) }) // a client that is gone is told of elsewhere
 	}
-}
-
-// send sends a module whole.
-func send(w http.ResponseWriter, b []byte) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	w.Header().Set("Content-Type", "application/wasm")
-	_, _ = w.Write(b)
-	_ = http.NewResponseController(w).Flush()
 }

@@ -626,6 +626,18 @@ func TestApart(t *testing.T) {
 	})
 }
 
+// begins gives commands one after the other, and waits for none to be saved.
+func (m *member) begins(verbs ...rollout.Verb) {
+	for _, verb := range verbs {
+		go func() {
+			if err := m.Do(m.t.Context(), rollout.Command{Verb: verb}); err != nil {
+				m.t.Error(err)
+			}
+		}()
+		synctest.Wait()
+	}
+}
+
 // react has Envoys report what they run, as far as that is not what they have reported last, or
 // is to be reported again.
 func (m *member) react(envoys ...int) {
@@ -658,14 +670,7 @@ func TestStoppedAndResumedBetweenReads(t *testing.T) {
 		defer func() { a.end(); b.end() }()
 		b.react(9)
 		g.shared.delay(time.Second) // one write is on its way, the others become one
-		for _, verb := range []rollout.Verb{rollout.Pause, rollout.Stop, rollout.Resume} {
-			go func() {
-				if err := a.Do(t.Context(), rollout.Command{Verb: verb}); err != nil {
-					t.Error(err)
-				}
-			}()
-			synctest.Wait()
-		}
+		a.begins(rollout.Pause, rollout.Stop, rollout.Resume)
 		time.Sleep(5 * time.Second)
 		g.shared.delay(0)
 		time.Sleep(5 * time.Second)
@@ -702,14 +707,8 @@ func TestStoppedAndResumedWhileHeld(t *testing.T) {
 		a.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v1"}, careful)) // its write is on its way, the others become one
 		synctest.Wait()
 		a.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v2"}, careful))
-		for _, verb := range []rollout.Verb{rollout.Stop, rollout.Resume} {
-			synctest.Wait()
-			go func() {
-				if err := a.Do(t.Context(), rollout.Command{Verb: verb}); err != nil {
-					t.Error(err)
-				}
-			}()
-		}
+		synctest.Wait()
+		a.begins(rollout.Stop, rollout.Resume)
 		time.Sleep(5 * time.Second)
 		g.shared.delay(0)
 		a.has("e9")

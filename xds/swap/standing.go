@@ -195,6 +195,25 @@ func (v *state) moving() bool {
 	})
 }
 
+// moves returns those slots.
+func (v *state) moves() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for slot, c := range v.placements().contents {
+			if !v.current(slot) {
+				continue
+			}
+			have, filled := v.subs[Extension].have.Find(slot)
+			switch {
+			case c.leaving, !c.as && c.filter == nil && have.Version != resource.EmptyVersion,
+				c.filter != nil && !(filled && v.holds(have) == c.filter.Name) && c.filter.OnFailure != definition.Open:
+				if !yield(slot) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // warmsAny reports whether any listener warms.
 func (v *state) warmsAny() bool {
 	return v.standing().warms.get(func() bool {
@@ -219,25 +238,6 @@ func (v *state) warms(l item, rejected []refusal) bool {
 	}
 	_, routed := v.subs[Route].have.Find(r.layout.Routes)
 	return !routed
-}
-
-// moves returns those slots.
-func (v *state) moves() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for slot, c := range v.placements().contents {
-			if !v.current(slot) {
-				continue
-			}
-			have, filled := v.subs[Extension].have.Find(slot)
-			switch {
-			case c.leaving, !c.as && c.filter == nil && have.Version != resource.EmptyVersion,
-				c.filter != nil && !(filled && v.holds(have) == c.filter.Name) && c.filter.OnFailure != definition.Open:
-				if !yield(slot) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // hasAll reports whether the Envoy has everything available that it subscribes to.
